@@ -1,0 +1,39 @@
+"""Lazy, labelled, chunked xarray views of DICOM images where they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xarray_dicom.errors import (
+    CorruptDicomError,
+    DicomError,
+    DicomWarning,
+    NotDicomError,
+    SourceChangedError,
+    UnsupportedDicomError,
+)
+
+if TYPE_CHECKING:
+    from xarray_dicom.index import SegmentIndex
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CorruptDicomError",
+    "DicomError",
+    "DicomWarning",
+    "NotDicomError",
+    "SegmentIndex",
+    "SourceChangedError",
+    "UnsupportedDicomError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The engine is discovered by every `open_dataset`; xarray's indexes wait until asked for.
+    if name == "SegmentIndex":
+        from xarray_dicom.index import SegmentIndex
+
+        return SegmentIndex
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,72 @@
+"""How the pixels of an image are encoded: one value that every frame shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """The Image Pixel module of one instance (PS3.3 C.7.6.3), plus its transfer syntax.
+
+    Attributes
+    ----------
+    transfer_syntax
+        UID of the transfer syntax of the pixels.
+    rows, columns, samples
+        Shape of one frame; `samples` is 1 or 3.
+    bits_allocated, bits_stored, high_bit, pixel_representation
+        As in the standard; `pixel_representation` is 1 for signed integers.
+    photometric
+        Photometric Interpretation, as spelled in the file.
+    planar
+        Planar Configuration: 0 colour by pixel, 1 colour by plane.
+    element
+        Keyword of the pixel data element: ``PixelData``, ``FloatPixelData`` or
+        ``DoubleFloatPixelData``.
+    """
+
+    transfer_syntax: str
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    photometric: str
+    planar: int = 0
+    element: str = "PixelData"
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of a stored value, in native byte order (1-bit pixels are uint8)."""
+        if self.element == "FloatPixelData":
+            return np.dtype(np.float32)
+        if self.element == "DoubleFloatPixelData":
+            return np.dtype(np.float64)
+        kind = "i" if self.pixel_representation else "u"
+        return np.dtype(f"{kind}{max(1, self.bits_allocated // 8)}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a decoded frame: ``(rows, columns)``, or with ``(…, 3)`` for colour."""
+        plane = (self.rows, self.columns)
+        return plane if self.samples == 1 else (*plane, self.samples)
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of one native frame; BINARY segmentations need not end on a byte.
+
+        YBR_FULL_422 halves the chroma columns (PS3.3 C.7.6.3.1.2).
+        """
+        pixels = self.rows * self.columns
+        samples = 2 if self.samples == 3 and self.photometric == "YBR_FULL_422" else self.samples
+        return pixels * samples * self.bits_allocated
+
+    @property
+    def frame_nbytes(self) -> int:
+        """Bytes of one decoded frame."""
+        return self.rows * self.columns * self.samples * self.dtype.itemsize
