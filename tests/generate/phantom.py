@@ -27,15 +27,15 @@ class Organ:
         return inside
 
 
-TORSO = Organ(
-    "Torso", (0, 0, 0), (165, 115, 400), 30, Code("22943007", "SCT", "Trunk")
-)
+RIGHT_KIDNEY = Code("9846003", "SCT", "Right kidney")
+LEFT_KIDNEY = Code("18639004", "SCT", "Left kidney")
+TORSO = Organ("Torso", (0, 0, 0), (165, 115, 400), 30, Code("22943007", "SCT", "Trunk"))
 
 ORGANS = (
     Organ("Liver", (-70, -25, 15), (72, 62, 60), 105, Code("10200004", "SCT", "Liver")),
     Organ("Spleen", (95, 35, 25), (30, 40, 42), 120, Code("78961009", "SCT", "Spleen")),
-    Organ("Right kidney", (-60, 62, -40), (26, 24, 50), 180, Code("9846003", "SCT", "Right kidney")),
-    Organ("Left kidney", (60, 62, -30), (26, 24, 50), 182, Code("18639004", "SCT", "Left kidney")),
+    Organ("Right kidney", (-60, 62, -40), (26, 24, 50), 180, RIGHT_KIDNEY),
+    Organ("Left kidney", (60, 62, -30), (26, 24, 50), 182, LEFT_KIDNEY),
     Organ("Stomach", (55, -45, 20), (42, 32, 38), 45, Code("69695003", "SCT", "Stomach")),
     Organ("Pancreas", (5, -5, -20), (45, 13, 12), 75, Code("15776009", "SCT", "Pancreas")),
     Organ("Aorta", (8, 40, 0), (11, 11, 300), 220, Code("15825003", "SCT", "Aorta")),
