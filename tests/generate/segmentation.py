@@ -123,7 +123,7 @@ def _softened(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def tissue_labels(slide: Dataset) -> NDArray[np.uint8]:
-    """Label map of a generated slide, shape (rows, columns): 0 glass, 1 tissue, 2 the darkest of it."""
+    """Label map of a generated slide, (rows, columns): 0 glass, 1 tissue, 2 its darkest."""
     shape = (slide.TotalPixelMatrixRows, slide.TotalPixelMatrixColumns)
     darkness = 255 - tile_pixels(0, shape, max(shape))[: shape[0], : shape[1]].mean(axis=-1)
     return np.digitize(darkness, (60, 130)).astype(np.uint8)

@@ -114,9 +114,7 @@ def _optical_path(number: int, channels: int, monochrome: bool) -> Dataset:
     path = Dataset()
     path.OpticalPathIdentifier = str(number + 1)
     path.OpticalPathDescription = f"channel {number + 1}" if channels > 1 else "brightfield"
-    kind = (
-        codes.DCM.EpifluorescenceIllumination if monochrome else codes.DCM.BrightfieldIllumination
-    )
+    light = "Epifluorescence" if monochrome else "Brightfield"
     path.IlluminationTypeCodeSequence = [code(getattr(codes.DCM, f"{light}Illumination"))]
     if monochrome:
         path.IlluminationWaveLength = WAVELENGTHS[number % len(WAVELENGTHS)]
