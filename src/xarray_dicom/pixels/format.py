@@ -26,6 +26,9 @@ class PixelFormat:
     element
         Keyword of the pixel data element: ``PixelData``, ``FloatPixelData`` or
         ``DoubleFloatPixelData``.
+    word_swapped
+        Whether 8-bit pixels lie in 16-bit big endian words (VR OW in Explicit VR Big
+        Endian), so that each pair of bytes is swapped.
     """
 
     transfer_syntax: str
@@ -39,6 +42,7 @@ class PixelFormat:
     photometric: str
     planar: int = 0
     element: str = "PixelData"
+    word_swapped: bool = False
 
     @property
     def dtype(self) -> np.dtype[np.generic]:

@@ -1,0 +1,42 @@
+"""Syntaxes that no codec here reads go to highdicom, and through it to pydicom's plugins."""
+
+from __future__ import annotations
+
+from highdicom.frame import decode_frame
+from pydicom.uid import UID
+
+from xarray_dicom.errors import UnsupportedDicomError
+from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
+
+# MPEG-2, MPEG-4, HEVC and SMPTE ST 2110 streams; JPIP references point elsewhere.
+_NOT_FRAMES = (
+    *(f"1.2.840.10008.1.2.4.{n}" for n in range(100, 109)),
+    "1.2.840.10008.1.2.7.",
+    *(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205)),
+)
+
+
+def _decode(request: Request) -> Raster:
+    fmt = request.format
+    name = UID(fmt.transfer_syntax).name
+    if fmt.transfer_syntax.startswith(_NOT_FRAMES):
+        raise UnsupportedDicomError(f"transfer syntax {name} does not hold single frames")
+    try:
+        pixels = decode_frame(
+            bytes(request.codestream),
+            fmt.transfer_syntax,
+            rows=fmt.rows,
+            columns=fmt.columns,
+            samples_per_pixel=fmt.samples,
+            bits_allocated=fmt.bits_allocated,
+            bits_stored=fmt.bits_stored,
+            photometric_interpretation=fmt.photometric,
+            pixel_representation=fmt.pixel_representation,
+            planar_configuration=fmt.planar if fmt.samples > 1 else None,
+        )
+    except (NotImplementedError, ModuleNotFoundError) as error:
+        raise UnsupportedDicomError(f"transfer syntax {name} is not supported") from error
+    return Raster(pixels, 0)
+
+
+HIGHDICOM = Codec("highdicom", _decode)

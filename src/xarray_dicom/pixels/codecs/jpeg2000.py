@@ -1,0 +1,47 @@
+"""JPEG 2000 and High-Throughput JPEG 2000 (ISO/IEC 15444-1, -2, -15; PS3.5 8.2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
+from xarray_dicom.pixels.codestream import jpeg2000_header, require_end_marker
+from xarray_dicom.pixels.colour import YCBCR
+
+
+def _sample_dtype(precision: int, signed: bool) -> np.dtype[Any]:
+    size = 1 if precision <= 8 else 2 if precision <= 16 else 4
+    return np.dtype(f"{'i' if signed else 'u'}{size}")
+
+
+def _decode(request: Request, decoder: Callable[..., Any]) -> Raster:
+    require_end_marker(request.codestream)
+    header, fmt = request.known_header, request.format
+    dtype = _sample_dtype(header.precision, header.signed)
+    pixels = decoder(request.source, out=request.target(dtype))
+    # The codestream's sign and precision hold where they agree with the data set's.
+    mismatch = header.components == 1 and header.signed != bool(fmt.pixel_representation)
+    ycbcr = fmt.photometric in YCBCR and not header.multiple_component_transform
+    return Raster(pixels, header.precision if mismatch else 0, ycbcr and header.components == 3)
+
+
+JPEG_2000 = Codec(
+    "JPEG 2000",
+    partial(
+        _decode,
+        decoder=lambda source, out: imagecodecs.jpeg2k_decode(source, numthreads=1, out=out),
+    ),
+    jpeg2000_header,
+    lambda: bool(imagecodecs.JPEG2K.available),
+)
+HTJ2K = Codec(
+    "HTJ2K",
+    partial(_decode, decoder=lambda source, out: imagecodecs.htj2k_decode(source, out=out)),
+    jpeg2000_header,
+    lambda: bool(imagecodecs.HTJ2K.available),
+)

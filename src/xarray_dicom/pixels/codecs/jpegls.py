@@ -1,0 +1,23 @@
+"""JPEG-LS, lossless and near-lossless (ISO/IEC 14495-1; PS3.5 8.2.3)."""
+
+from __future__ import annotations
+
+import imagecodecs
+import numpy as np
+
+from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
+from xarray_dicom.pixels.codecs.jpeg import is_ycbcr
+from xarray_dicom.pixels.codestream import jpeg_header, require_end_marker
+
+
+def _decode(request: Request) -> Raster:
+    require_end_marker(request.codestream)
+    header = request.known_header
+    dtype = np.dtype(np.uint8 if header.precision <= 8 else np.uint16)
+    pixels = imagecodecs.jpegls_decode(request.source, out=request.target(dtype))
+    # A codestream knows no sign: its precision says where the sign bit is.
+    precision = header.precision if request.format.pixel_representation else 0
+    return Raster(pixels, precision, is_ycbcr(header, request.format.photometric))
+
+
+JPEG_LS = Codec("JPEG-LS", _decode, jpeg_header, lambda: bool(imagecodecs.JPEGLS.available))

@@ -1,0 +1,194 @@
+"""From the bytes of a frame to its stored values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
+from xarray_dicom.pixels.bits import conform
+from xarray_dicom.pixels.buffers import Buffer
+from xarray_dicom.pixels.codecs import codec_for, native
+from xarray_dicom.pixels.codecs.base import Raster, Request
+from xarray_dicom.pixels.codestream import CodestreamHeader
+from xarray_dicom.pixels.colour import UNSUPPORTED, YCBCR, ycbcr_to_rgb
+from xarray_dicom.pixels.format import PixelFormat
+
+#: Frames above this size must not be more than `MAX_EXPANSION` times their codestream.
+LARGE_FRAME = 64 * 2**20
+MAX_EXPANSION = 20_000
+
+
+def decode_frame(
+    codestream: Buffer,
+    fmt: PixelFormat,
+    *,
+    bit: int = 0,
+    out: NDArray[np.generic] | None = None,
+    allow_smaller: bool = False,
+    fill: float = 0,
+) -> NDArray[np.generic]:
+    """Decode one frame to stored values, colour as RGB (PS3.3 C.7.6.3, PS3.5 8).
+
+    Safe to call from many threads; the codecs release the interpreter's lock and use no
+    threads of their own. Errors say what is wrong but not where: the caller names source
+    and frame.
+
+    Parameters
+    ----------
+    codestream
+        The bytes of the frame, its fragments joined.
+    fmt
+        How they are encoded.
+    bit
+        First bit of the frame in `codestream`: 1-bit frames may start inside a byte, and
+        8-bit frames in big endian words at an odd byte (then 8).
+    out
+        Array of shape ``fmt.shape`` and type ``fmt.dtype`` to decode into.
+    allow_smaller
+        Accept a codestream with fewer rows or columns, such as an edge tile; it is placed
+        at the top left.
+    fill
+        Value of the rest, when it is smaller.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(rows, columns)`` or ``(rows, columns, 3)``, type ``fmt.dtype``, C order;
+        `out` if it was given.
+
+    Raises
+    ------
+    CorruptDicomError
+        If bytes are missing or damaged, or contradict `fmt`.
+    UnsupportedDicomError
+        If the transfer syntax, photometric interpretation or depth is not read.
+    """
+    _require_supported(fmt)
+    codec = codec_for(fmt.transfer_syntax)
+    header = None
+    if codec.read_header is not None:
+        header = codec.read_header(codestream)
+        _require_agreement(header, fmt, allow_smaller)
+        _require_proportion(codestream, fmt)
+    target = out if out is not None and out.flags.c_contiguous else None
+    try:
+        raster = codec.decode(Request(codestream, fmt, header, bit, target))
+    except (DicomError, MemoryError):
+        raise
+    except Exception as error:
+        raise CorruptDicomError(
+            f"its {codec.name} codestream cannot be decoded: {error}"
+        ) from error
+    return _place(raster, fmt, out, allow_smaller, fill)
+
+
+def decode_native_run(
+    buffer: Buffer, fmt: PixelFormat, n_frames: int, bit: int = 0
+) -> NDArray[np.generic]:
+    """Decode consecutive frames of a native transfer syntax at once.
+
+    Parameters
+    ----------
+    buffer
+        The bytes of the frames, which follow each other without a gap.
+    fmt
+        How they are encoded.
+    n_frames
+        How many there are.
+    bit
+        First bit of the first frame in `buffer`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n_frames, rows, columns)`` or ``(n_frames, rows, columns, 3)``. Where
+        nothing needs changing it is a read-only view of `buffer`.
+
+    Raises
+    ------
+    CorruptDicomError
+        If `buffer` is too short.
+    """
+    _require_supported(fmt)
+    if codec_for(fmt.transfer_syntax) is not native.NATIVE:
+        raise ValueError(f"{fmt.transfer_syntax} is not a native transfer syntax")
+    pixels = native.frames(buffer, fmt, n_frames, bit)
+    precision = native.significant_bits(fmt)
+    if fmt.samples == 3 and fmt.photometric in YCBCR:
+        pixels = ycbcr_to_rgb(pixels)
+    if precision == 0 and pixels.dtype == fmt.dtype:
+        return pixels
+    return conform(pixels, precision, np.empty(pixels.shape, fmt.dtype))
+
+
+def _require_supported(fmt: PixelFormat) -> None:
+    if fmt.samples not in (1, 3) or fmt.photometric in UNSUPPORTED:
+        raise UnsupportedDicomError(
+            f"Photometric Interpretation (0028,0004) {fmt.photometric} with {fmt.samples} "
+            "samples per pixel is not supported"
+        )
+
+
+def _require_agreement(header: CodestreamHeader, fmt: PixelFormat, allow_smaller: bool) -> None:
+    """Hold a codestream to the data set before a codec believes its dimensions."""
+    claimed, declared = (header.rows, header.columns), (fmt.rows, fmt.columns)
+    fits = (
+        0 < header.rows <= fmt.rows and 0 < header.columns <= fmt.columns
+        if allow_smaller
+        else claimed == declared
+    )
+    if not fits:
+        raise CorruptDicomError(
+            f"its codestream has {header.rows} x {header.columns} pixels, but Rows (0028,0010) "
+            f"and Columns (0028,0011) are {fmt.rows} x {fmt.columns}"
+        )
+    if header.components not in (0, fmt.samples):
+        raise CorruptDicomError(
+            f"its codestream has {header.components} components, but Samples per Pixel "
+            f"(0028,0002) is {fmt.samples}"
+        )
+    if header.precision > max(8, fmt.bits_allocated):
+        raise CorruptDicomError(
+            f"its codestream has {header.precision} bits per sample, but Bits Allocated "
+            f"(0028,0100) is {fmt.bits_allocated}"
+        )
+
+
+def _require_proportion(codestream: Buffer, fmt: PixelFormat) -> None:
+    if fmt.frame_nbytes > max(LARGE_FRAME, MAX_EXPANSION * len(codestream)):
+        raise CorruptDicomError(
+            f"{len(codestream)} bytes cannot hold a frame of {fmt.frame_nbytes} bytes"
+        )
+
+
+def _place(
+    raster: Raster,
+    fmt: PixelFormat,
+    out: NDArray[np.generic] | None,
+    allow_smaller: bool,
+    fill: float,
+) -> NDArray[np.generic]:
+    """Finish what a codec delivered: colour, type, sign, and the place in the frame."""
+    pixels = raster.pixels
+    if raster.ycbcr and fmt.samples == 3:
+        pixels = ycbcr_to_rgb(pixels)
+    smaller = allow_smaller and pixels.shape != fmt.shape
+    if pixels.ndim != len(fmt.shape) or (not smaller and pixels.shape != fmt.shape):
+        raise CorruptDicomError(f"its codestream has shape {pixels.shape}, not {fmt.shape}")
+    ready = raster.precision == 0 and pixels.dtype == fmt.dtype and pixels.flags.c_contiguous
+    if out is None:
+        if ready and pixels.flags.writeable and not smaller:
+            return pixels
+        out = np.full(fmt.shape, fill, fmt.dtype) if smaller else np.empty(fmt.shape, fmt.dtype)
+    elif smaller:
+        out[...] = fill
+    corner = out[: pixels.shape[0], : pixels.shape[1]] if smaller else out
+    conform(corner if _same_memory(pixels, corner) else pixels, raster.precision, corner)
+    return out
+
+
+def _same_memory(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
+    """Whether a codec wrote straight into the output, perhaps under another sign."""
+    where = "__array_interface__"
+    return a.shape == b.shape and getattr(a, where)["data"] == getattr(b, where)["data"]
