@@ -37,7 +37,7 @@ class ByteSource(Protocol):
     """An object in some store, read by byte range.
 
     Every coroutine may be awaited on the runtime's event loop only
-    (`xarray_dicom.storage.runtime`); nothing in it blocks that loop. A range is
+    (`xarray_dicom.runtime`); nothing in it blocks that loop. A range is
     ``(offset, length)`` in bytes, and comes back whole or not at all: a short or failed
     read raises. A missing object raises `FileNotFoundError`, a forbidden one
     `PermissionError`, a replaced one `SourceChangedError`.

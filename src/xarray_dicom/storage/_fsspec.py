@@ -1,0 +1,237 @@
+"""An object in anything that fsspec reaches."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from xarray_dicom.errors import (
+    DicomError,
+    SourceChangedError,
+    UnsupportedDicomError,
+)
+from xarray_dicom.runtime import Runtime, runtime
+from xarray_dicom.storage._filesystems import store_of
+from xarray_dicom.storage._merging import read_merged
+from xarray_dicom.storage._store import (
+    RangesUnsupportedError,
+    Reply,
+    Store,
+    TruncatedBodyError,
+    require_inside,
+)
+from xarray_dicom.storage._url import display, protocol_of, split_link
+from xarray_dicom.storage.source import Fingerprint, Head
+
+#: Requests made for a range whose reply breaks off; clients retry all else themselves.
+ATTEMPTS = 3
+
+
+class FsspecSource:
+    """An object at a URL, read by conditional ranged requests.
+
+    Pickles to its URL, storage options (with whatever secrets they hold) and
+    fingerprint: the same bytes however much has been read. Filesystems are made where
+    they are needed, once per process.
+
+    Parameters
+    ----------
+    url
+        URL of any fsspec protocol, chain, or a local path.
+    storage_options
+        Keywords of the filesystem; for a chain keyed by protocol, as in fsspec.
+    fingerprint
+        The version to insist on.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        fingerprint: Fingerprint | None = None,
+    ) -> None:
+        if protocol_of(url) in ("file", "local") and not split_link(url)[1]:
+            url = _absolute(url)
+        self.url = url
+        self.storage_options = dict(storage_options or {})
+        self._fingerprint = fingerprint
+        self._bound: tuple[Runtime, Store] | None = None
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[FsspecSource], tuple[str, dict[str, Any], Fingerprint | None]]:
+        return type(self), (self.url, self.storage_options, self._fingerprint)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FsspecSource):
+            return NotImplemented
+        return (self.url, self.storage_options, self._fingerprint) == (
+            other.url,
+            other.storage_options,
+            other._fingerprint,
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __repr__(self) -> str:
+        return f"FsspecSource({self.location!r})"
+
+    @property
+    def location(self) -> str:
+        """The URL without query strings and credentials."""
+        return display(self.url)
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """The version that reads insist on; None until opened."""
+        return self._fingerprint
+
+    async def open(self, length: int) -> Head:
+        """Fetch up to `length` first bytes and pin the version, in one request.
+
+        Raises
+        ------
+        FileNotFoundError, PermissionError, IsADirectoryError
+            If there is no object, or none for us.
+        UnsupportedDicomError
+            If the server sends no byte ranges.
+        SourceChangedError
+            If the source was pinned already, to another version.
+        """
+        # A request for no bytes would ask for all of them.
+        reply = await self._get(0, max(1, length))
+        found = reply.fingerprint or self._fingerprint
+        if found is None:
+            raise OSError(f"{self.location}: the store doesn't tell how long the object is")
+        self._fingerprint = found
+        return Head(found, reply.content[:length])
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Fetch exactly `length` bytes from `offset`.
+
+        Raises
+        ------
+        CorruptDicomError
+            If the range ends past the object.
+        SourceChangedError
+            If the object is not the version pinned.
+        OSError
+            If the bytes did not come, or not all of them.
+        """
+        if self._fingerprint is None:
+            await self.open(0)
+        if self._fingerprint is not None:
+            require_inside(self.location, self._fingerprint.size, offset, length)
+        if not length:
+            return b""
+        return (await self._get(offset, length)).content
+
+    async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Fetch several ranges concurrently, in the order given, merging what lies close."""
+        return await read_merged(self, ranges)
+
+    async def verify(self) -> None:
+        """Compare the version with that in the store, where replies don't tell it."""
+        if self._fingerprint is None:
+            return
+        with self.errors_named("the version"):
+            found = await (await self._store()).stat()
+        if found is not None:
+            self._insist_on(found)
+
+    async def _store(self) -> Store:
+        current = runtime()
+        if self._bound is None or self._bound[0] is not current:
+            try:
+                store = await store_of(self.url, self.storage_options)
+            except (TypeError, ValueError) as error:
+                if isinstance(error, DicomError):
+                    raise
+                raise DicomError(
+                    f"{self.location}: no filesystem can be made of this URL and its "
+                    f"storage_options: {self._told_by(error)}"
+                ) from error
+            self._bound = current, store
+        return self._bound[1]
+
+    async def _get(self, offset: int, length: int) -> Reply:
+        """One request, and another one if its reply breaks off."""
+        what = f"bytes {offset} to {offset + length}"
+        failure = ""
+        with self.errors_named(what):
+            store = await self._store()
+            for _ in range(ATTEMPTS):
+                try:
+                    reply = await store.get(offset, length, self._fingerprint)
+                except TruncatedBodyError as error:
+                    failure = self._told_by(error)
+                    continue
+                except (FileNotFoundError, PermissionError, RangesUnsupportedError):
+                    raise
+                except Exception:
+                    # Bytes of a replaced object may not even be an archive any more.
+                    await self.verify()
+                    raise
+                found = reply.fingerprint or self._fingerprint
+                if found is None:
+                    raise OSError("the store doesn't tell how long the object is")
+                self._insist_on(found)
+                expected = max(0, min(length, found.size - offset))
+                if len(reply.content) == expected:
+                    return reply
+                failure = f"{len(reply.content)} bytes came instead of {expected}"
+            await self.verify()
+            raise OSError(f"in {ATTEMPTS} attempts the reply broke off ({failure})")
+
+    def _insist_on(self, found: Fingerprint) -> None:
+        if self._fingerprint is not None and found != self._fingerprint:
+            raise SourceChangedError(
+                f"{self.location} was replaced after it was opened (it was "
+                f"{_spelled(self._fingerprint)}, now it is {_spelled(found)}); open it again"
+            )
+
+    def _told_by(self, error: BaseException) -> str:
+        """What `error` says, without the secrets of the URL."""
+        text = str(error).replace(self.url, self.location)
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+    @contextmanager
+    def errors_named(self, what: str) -> Iterator[None]:
+        """Turn what clients raise into errors that name the object."""
+        try:
+            yield
+        except (DicomError, ImportError):
+            raise
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, "no such object", self.location) from error
+        except IsADirectoryError as error:
+            raise IsADirectoryError(errno.EISDIR, "a folder, not an object", self.location) from (
+                error
+            )
+        except PermissionError as error:
+            reason = f"access is refused ({self._told_by(error)})"
+            raise PermissionError(errno.EACCES, reason, self.location) from error
+        except RangesUnsupportedError as error:
+            raise UnsupportedDicomError(
+                f"{self.location}: the server doesn't send byte ranges ({error}); download the "
+                "object, or put 'simplecache::' before its URL"
+            ) from error
+        except Exception as error:
+            raise OSError(
+                f"{self.location}: {what} could not be read: {self._told_by(error)}"
+            ) from error
+
+
+def _absolute(url: str) -> str:
+    strip: Any = LocalFileSystem._strip_protocol
+    path: str = strip(url)
+    return path
+
+
+def _spelled(fingerprint: Fingerprint) -> str:
+    return f"{fingerprint.size} bytes {fingerprint.version}".rstrip()
