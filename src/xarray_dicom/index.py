@@ -131,7 +131,9 @@ class SegmentIndex(xr.Index):
                 "segments are selected exactly: method= and tolerance= mean nothing for them"
             )
         if len(labels) != 1:
-            raise DicomError(f"select segments by {self.names[0]!r} or by {self.names[1]!r}")
+            raise DicomError(
+                f"select segments by {self.names[0]!r} or by {self.names[1]!r}, not by both"
+            )
         ((name, wanted),) = labels.items()
         find = self._by_number if name == self.names[0] else self._by_label
         return IndexSelResult({self.dim: find(wanted)})
@@ -214,12 +216,13 @@ class SegmentIndex(xr.Index):
         labels = np.asarray(getattr(wanted, "values", wanted))
         if labels.dtype.kind == "b":
             return wanted
-        found = [self._positions(label) for label in labels.ravel().tolist()]
+        texts = labels.ravel().tolist()
+        found = [self._positions(text) for text in texts]
         if labels.ndim == 0:
             return int(found[0][0]) if len(found[0]) == 1 else found[0]
         if not isinstance(wanted, (xr.Variable, xr.DataArray)) and labels.ndim == 1:
             return np.concatenate([np.empty(0, np.intp), *found])
-        for label, positions in zip(labels.flat, found, strict=True):
+        for label, positions in zip(texts, found, strict=True):
             if len(positions) > 1:
                 raise DicomError(
                     f"pointwise selection needs one segment per label, but {label!r} is that of "
