@@ -14,7 +14,9 @@ def _decode(request: Request) -> Raster:
     require_end_marker(request.codestream)
     header = request.known_header
     dtype = np.dtype(np.uint8 if header.precision <= 8 else np.uint16)
-    pixels = imagecodecs.jpegls_decode(request.source, out=request.target(dtype))
+    # Colour may come by plane, which does not fit an output by pixel.
+    out = request.target(dtype) if header.components == 1 else None
+    pixels = imagecodecs.jpegls_decode(request.source, out=out)
     # A codestream knows no sign: its precision says where the sign bit is.
     precision = header.precision if request.format.pixel_representation else 0
     return Raster(pixels, precision, is_ycbcr(header, request.format.photometric))

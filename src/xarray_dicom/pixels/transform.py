@@ -1,0 +1,268 @@
+"""From stored values to the values they stand for, one frame at a time.
+
+All transforms are small, immutable and picklable, and know nothing of data sets:
+`xarray_dicom.pixels.modality` reads them from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_dicom.errors import CorruptDicomError
+
+Values = NDArray[np.generic]
+#: One number for all frames, shape ``()``, or one for each, shape ``(frames,)``.
+PerFrameNumber = NDArray[np.floating]
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """What the reader applies to each decoded frame."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        ...
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Transform one frame.
+
+        Parameters
+        ----------
+        stored
+            Stored values, any shape.
+        frame
+            Index of the frame in its instance, from 0.
+        out
+            Array of the same shape and of `dtype` to write to; may be strided.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out` if it was given.
+        """
+        ...
+
+
+def value_dtype(stored: np.dtype[np.generic]) -> np.dtype[np.floating]:
+    """Type that modality and real-world values of `stored` pixels have.
+
+    float32, but float64 where that would lose digits: 32- and 64-bit integers, float64.
+    """
+    wide = stored.itemsize == 8 or (stored.itemsize == 4 and stored.kind in "iu")
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def _of(number: PerFrameNumber, frame: int) -> np.floating:
+    picked = number[()] if number.ndim == 0 else number[frame]
+    return cast("np.floating", picked)
+
+
+def _linear(
+    stored: Values, slope: np.floating, intercept: np.floating, out: Values | None
+) -> Values:
+    """`stored * slope + intercept`, each step rounded to the type of `slope`, as highdicom does."""
+    values = np.multiply(stored, slope, out=out, dtype=slope.dtype, casting="unsafe")
+    return np.add(values, intercept, out=values) if intercept != 0 else values
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The stored values as they are."""
+
+    dtype: np.dtype[np.generic]
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Return `stored`, cast to `dtype` where that differs."""
+        if out is None:
+            return stored.astype(self.dtype, copy=False)
+        np.copyto(out, stored, casting="unsafe")
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescale:
+    """Rescale Slope and Rescale Intercept (PS3.3 C.11.1.1.2).
+
+    Attributes
+    ----------
+    slope, intercept
+        float32, or float64 for 32-bit integers; shape ``()`` or ``(frames,)``.
+    """
+
+    slope: PerFrameNumber
+    intercept: PerFrameNumber
+
+    @classmethod
+    def of(
+        cls,
+        slope: float | NDArray[np.floating],
+        intercept: float | NDArray[np.floating],
+        stored: np.dtype[np.generic],
+    ) -> Rescale:
+        """The transform for pixels of type `stored`."""
+        dtype = value_dtype(stored)
+        return cls(np.asarray(slope).astype(dtype), np.asarray(intercept).astype(dtype))
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        return self.slope.dtype
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all frames share slope and intercept."""
+        return self.slope.ndim == 0 and self.intercept.ndim == 0
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Return ``stored * slope + intercept`` of this frame."""
+        return _linear(stored, _of(self.slope, frame), _of(self.intercept, frame), out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupTable:
+    """Modality LUT (PS3.3 C.11.1.1.1): values beyond an end take that end's entry.
+
+    Attributes
+    ----------
+    first_mapped
+        Stored value of the table's first entry.
+    table
+        Results, shape ``(entries,)``.
+    """
+
+    first_mapped: int
+    table: Values
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        return self.table.dtype
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Look every value up."""
+        index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
+        return _take(self.table, index, out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealWorldValue:
+    """Linear Real World Value Mapping (PS3.3 C.7.6.16.2.11).
+
+    Stored values outside the mapped range stand for nothing: they become NaN.
+
+    Attributes
+    ----------
+    slope, intercept
+        As for `Rescale`.
+    first, last
+        First and last stored value that is mapped, float64, shape ``()`` or ``(frames,)``.
+    """
+
+    slope: PerFrameNumber
+    intercept: PerFrameNumber
+    first: PerFrameNumber
+    last: PerFrameNumber
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        return self.slope.dtype
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Return ``stored * slope + intercept`` of this frame, NaN outside the range."""
+        values = _linear(stored, _of(self.slope, frame), _of(self.intercept, frame), out)
+        first, last = _of(self.first, frame), _of(self.last, frame)
+        return _blank(values, (stored < first) | (stored > last))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealWorldTable:
+    """Real World Value LUT Data (PS3.3 C.7.6.16.2.11); NaN outside the mapped range.
+
+    Attributes
+    ----------
+    first_mapped
+        Stored value of the table's first entry.
+    table
+        Results, shape ``(entries,)``.
+    """
+
+    first_mapped: int
+    table: NDArray[np.floating]
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        return self.table.dtype
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Look every value up."""
+        index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
+        return _blank(_take(self.table, index, out), (index < 0) | (index >= self.table.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Fraction:
+    """FRACTIONAL segmentation: 0 to Maximum Fractional Value becomes 0 to 1 (PS3.3 C.8.20.2.3)."""
+
+    maximum: int
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        return np.dtype(np.float32)
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Return ``stored / maximum``.
+
+        Raises
+        ------
+        CorruptDicomError
+            If a value is above the maximum.
+        """
+        if stored.size and stored.max() > np.int64(self.maximum):
+            raise CorruptDicomError(
+                f"it has values above {self.maximum}, its Maximum Fractional Value (0062,000E)"
+            )
+        return np.divide(stored, np.float32(self.maximum), out=out, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class PerFrame:
+    """A few transforms of one result type, each for some of the frames.
+
+    Attributes
+    ----------
+    transforms
+        The different ones.
+    choice
+        Index into `transforms` of every frame.
+    """
+
+    transforms: tuple[Transform, ...]
+    choice: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the result."""
+        return self.transforms[0].dtype
+
+    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+        """Apply the transform of this frame."""
+        return self.transforms[self.choice[frame]].apply(stored, frame, out)
+
+
+def _take(table: Values, index: NDArray[np.int64], out: Values | None) -> Values:
+    # With mode "clip" take writes to `out` unbuffered, and negative indices mean the first.
+    return np.take(table, index, mode="clip", out=out)
+
+
+def _blank(values: Values, where: NDArray[np.bool_] | np.bool_) -> Values:
+    if where.any():
+        np.copyto(values, np.nan, where=where, casting="unsafe")
+    return values
