@@ -90,12 +90,12 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: s
     in_plane = np.stack([at @ geometry.column_cosines, at @ geometry.row_cosines], axis=1)
     limits = PIXEL_TOLERANCE * np.asarray(geometry.spacing)
     drifts = np.ptp(in_plane, axis=0) > limits
-    steady = _is_linear(in_plane, plane, limits)
+    steady = _is_linear(in_plane, distance, limits)
     gap = _irregularity(z)
     warnings = [
         *([gap] if gap else []),
         *(
-            _drift_warning(name, in_plane[first, axis], bool(steady[axis]))
+            _drift_warning(name, in_plane[first, axis], bool(steady[axis]), not gap)
             for axis, name in enumerate("yx")
             if drifts[axis]
         ),
@@ -163,13 +163,13 @@ def _group(distance: Floats, finest: float) -> tuple[Indices, Indices]:
     return plane, order[starts]
 
 
-def _is_linear(in_plane: Floats, plane: Indices, limits: Floats) -> NDArray[np.bool_]:
-    """Whether in-plane positions grow by the same amount from plane to plane."""
-    first, last = np.argmin(plane), np.argmax(plane)
-    per_plane = (in_plane[last] - in_plane[first]) / max(int(plane[last]), 1)
-    off = np.abs(in_plane - in_plane[first] - plane[:, None] * per_plane).max(axis=0)
-    straight: NDArray[np.bool_] = off <= limits
-    return straight
+def _is_linear(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np.bool_]:
+    """Whether in-plane positions grow in proportion to the distance along the normal."""
+    first, last = np.argmin(distance), np.argmax(distance)
+    depth = distance - distance[first]
+    slope = (in_plane[last] - in_plane[first]) / (depth[last] or 1.0)
+    off = np.abs(in_plane - in_plane[first] - depth[:, None] * slope).max(axis=0)
+    return np.asarray(off <= limits)
 
 
 def _irregularity(z: Floats) -> str | None:
@@ -177,7 +177,7 @@ def _irregularity(z: Floats) -> str | None:
     if len(z) < 3:
         return None
     steps = np.diff(z)
-    usual = float(np.median(steps))
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
     even = z[0] + np.arange(len(z)) * (z[-1] - z[0]) / (len(z) - 1)
     odd = np.flatnonzero(np.abs(steps - usual) > PIXEL_TOLERANCE * usual)
     if odd.size == 0 and np.abs(z - even).max() <= PIXEL_TOLERANCE * usual:
@@ -193,14 +193,14 @@ def _irregularity(z: Floats) -> str | None:
     return f"{where}; the z coordinate has the true positions and no affine holds"
 
 
-def _drift_warning(axis: str, along: Floats, steady: bool) -> str:
+def _drift_warning(axis: str, along: Floats, steady: bool, even: bool) -> str:
     if len(along) < 2:
         return f"frames of one plane do not begin at the same {axis}, so it has no coordinate"
     if steady:
         per_plane = (along[-1] - along[0]) / (len(along) - 1)
         return (
             f"planes drift by {_mm(per_plane)} mm per plane along {axis} (gantry tilt or shear), "
-            f"so {axis} has no coordinate; the affine carries the shear"
+            f"so {axis} has no coordinate{'; the affine carries the shear' if even else ''}"
         )
     return (
         f"planes drift unevenly along {axis}, by {_mm(np.ptp(along))} mm in all and up to "
