@@ -1,0 +1,18 @@
+"""Where frames lie in an object: a ladder of ways, from tables to reading every item."""
+
+from xarray_dicom.parsing.offsets.ladder import find_offsets
+from xarray_dicom.parsing.offsets.native import NativeOffsets
+from xarray_dicom.parsing.offsets.scan import scan
+from xarray_dicom.parsing.offsets.spans import FrameOffsets, Spans
+from xarray_dicom.parsing.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
+
+__all__ = [
+    "ExactOffsets",
+    "FrameOffsets",
+    "ItemOffsets",
+    "NativeOffsets",
+    "SingleFrame",
+    "Spans",
+    "find_offsets",
+    "scan",
+]
