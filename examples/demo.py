@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from local_store import fill, s3_server, storage_options
+from PIL import Image
 from traffic import CountingProxy
 
 mpl.use("Agg")
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8192, help="rows and columns of the slide")
     parser.add_argument("--planes", type=int, default=48, help="planes of the CT")
     parser.add_argument("--output", type=Path, default=Path("demo.png"), help="the picture")
+    parser.add_argument("--thumbnail", type=Path, help="a small copy of it, in 256 colours")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -109,6 +111,9 @@ def main() -> None:
                 labels = on_ct.dicom.labelmap(overlap="first").compute()
         draw(region, image, labels, liver, options.output)
         print(f"drew {options.output}")
+        if options.thumbnail:
+            picture = Image.open(options.output).convert("RGB")
+            picture.quantize(256).save(options.thumbnail, optimize=True)
 
 
 if __name__ == "__main__":
