@@ -7,6 +7,7 @@ reached by that chain.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,49 +94,62 @@ class _Tracer:
         self.trace = Trace()
         self.candidates: dict[bytes, _Candidates] = {}
         # Items of known length, gathered to be walked together in the end.
-        self.known_number: list[int] = []
-        self.known_start: list[int] = []
-        self.known_end: list[int] = []
+        self.known_number = array("q")
+        self.known_start = array("q")
+        self.known_end = array("q")
         self.singles: list[tuple[int, Leaf]] = []
 
     def run(self, position: int) -> Trace:
         trace = self.trace
+        trace.end = position
         try:
-            while position != self.stop:
-                tag, length = item_header(self.buffer, position, self.encoding)
+            while trace.end != self.stop:
+                tag, length = item_header(self.buffer, trace.end, self.encoding)
                 if tag == SEQUENCE_DELIMITER and self.stop is None:
-                    position += 8
+                    trace.end += 8
                     break
                 if tag != ITEM:
                     raise MalformedError(
-                        f"{tag_name(tag)} at byte {position} where an item should start"
+                        f"{tag_name(tag)} at byte {trace.end} where an item should start"
                     )
                 if length == UNDEFINED_LENGTH:
-                    position = self._chain(position)
+                    trace.end = self._chain(trace.end)
                 else:
-                    position = self._hop(position, length)
-                trace.end = position
+                    self._hop()
             trace.closed = True
         except IncompleteError as missing:
             if self.stop is not None:
                 raise MalformedError(f"an item overruns the sequence at byte {self.stop}") from None
             trace.needed = missing.needed
-        trace.end = position
         self._finish_known()
         self._finish_chains()
         self._finish_singles()
         return trace
 
-    def _hop(self, position: int, length: int) -> int:
-        end = position + 8 + length
-        if end > len(self.buffer):
-            raise IncompleteError(end)
-        if self.wanted.leaves:
-            self.known_number.append(self.trace.count)
+    def _hop(self) -> None:
+        """Hop over items of known length as long as they follow one another."""
+        buffer, trace = self.buffer, self.trace
+        unpack = self.encoding.tag.unpack_from
+        size = len(buffer)
+        position, first = trace.end, len(self.known_start)
+        needed = 0
+        while position + 8 <= size and position != self.stop:
+            group, number, length = unpack(buffer, position)
+            if number != ITEM & 0xFFFF or group != ITEM >> 16 or length == UNDEFINED_LENGTH:
+                break
+            end = position + 8 + length
+            if end > size:
+                needed = end
+                break
             self.known_start.append(position + 8)
             self.known_end.append(end)
-        self.trace.count += 1
-        return end
+            position = end
+        found = len(self.known_start) - first
+        self.known_number.extend(range(trace.count, trace.count + found))
+        trace.count += found
+        trace.end = position
+        if needed:
+            raise IncompleteError(needed)
 
     def _chain(self, position: int) -> int:
         """Follow items of undefined length that begin alike; the first one is at `position`."""
@@ -168,7 +182,7 @@ class _Tracer:
         return end
 
     def _finish_known(self) -> None:
-        if not self.known_start:
+        if not self.known_start or not self.wanted.leaves:
             return
         ends = np.array(self.known_end, np.int64)
         walk = self.lockstep.walk(np.array(self.known_start, np.int64), ends)

@@ -9,12 +9,11 @@ from typing import Any, NoReturn, Protocol
 
 from xarray_dicom.errors import (
     DicomError,
-    SourceChangedError,
     UnsupportedDicomError,
 )
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage._merging import read_merged
-from xarray_dicom.storage._store import require_inside
+from xarray_dicom.storage._store import require_inside, require_same
 from xarray_dicom.storage._url import display
 from xarray_dicom.storage.source import Fingerprint, Head
 
@@ -146,14 +145,11 @@ class FileObjectSource:
         """Compare the size, which is all that a file object tells."""
         if self._fingerprint is not None:
             found = Fingerprint(await in_thread(self._size))
-            if found != self._fingerprint:
-                raise SourceChangedError(
-                    f"{self.location} had {self._fingerprint.size} bytes when it was opened, "
-                    f"now it has {found.size}; open it again"
-                )
+            require_same(self.location, self._fingerprint, found)
 
     def _open(self, length: int) -> Head:
         found = Fingerprint(self._size())
+        require_same(self.location, self._fingerprint, found)
         content = self._read(0, min(length, found.size)) if length else b""
         self._fingerprint = found
         return Head(found, content)
@@ -180,10 +176,13 @@ class FileObjectSource:
                         f"{self.location}: the file is open as text; open it with mode 'rb'"
                     )
                 if not piece:
-                    raise OSError(
-                        f"{self.location}: bytes {offset} to {offset + length} were asked for, "
-                        f"the last {missing} did not come"
-                    )
+                    break
                 pieces.append(bytes(piece))
                 missing -= len(piece)
+        if missing:
+            require_same(self.location, self._fingerprint, Fingerprint(self._size()))
+            raise OSError(
+                f"{self.location}: bytes {offset} to {offset + length} were asked for, "
+                f"the last {missing} did not come"
+            )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -11,7 +11,6 @@ from fsspec.implementations.local import LocalFileSystem
 
 from xarray_dicom.errors import (
     DicomError,
-    SourceChangedError,
     UnsupportedDicomError,
 )
 from xarray_dicom.runtime import Runtime, runtime
@@ -23,6 +22,7 @@ from xarray_dicom.storage._store import (
     Store,
     TruncatedBodyError,
     require_inside,
+    require_same,
 )
 from xarray_dicom.storage._url import display, protocol_of, split_link
 from xarray_dicom.storage.source import Fingerprint, Head
@@ -142,7 +142,7 @@ class FsspecSource:
         with self.errors_named("the version"):
             found = await (await self._store()).stat()
         if found is not None:
-            self._insist_on(found)
+            require_same(self.location, self._fingerprint, found)
 
     async def _store(self) -> Store:
         current = runtime()
@@ -180,20 +180,13 @@ class FsspecSource:
                 found = reply.fingerprint or self._fingerprint
                 if found is None:
                     raise OSError("the store doesn't tell how long the object is")
-                self._insist_on(found)
+                require_same(self.location, self._fingerprint, found)
                 expected = max(0, min(length, found.size - offset))
                 if len(reply.content) == expected:
                     return reply
                 failure = f"{len(reply.content)} bytes came instead of {expected}"
             await self.verify()
             raise OSError(f"in {ATTEMPTS} attempts the reply broke off ({failure})")
-
-    def _insist_on(self, found: Fingerprint) -> None:
-        if self._fingerprint is not None and found != self._fingerprint:
-            raise SourceChangedError(
-                f"{self.location} was replaced after it was opened (it was "
-                f"{_spelled(self._fingerprint)}, now it is {_spelled(found)}); open it again"
-            )
 
     def _told_by(self, error: BaseException) -> str:
         """What `error` says, without the secrets of the URL."""
@@ -231,7 +224,3 @@ def _absolute(url: str) -> str:
     strip: Any = LocalFileSystem._strip_protocol
     path: str = strip(url)
     return path
-
-
-def _spelled(fingerprint: Fingerprint) -> str:
-    return f"{fingerprint.size} bytes {fingerprint.version}".rstrip()

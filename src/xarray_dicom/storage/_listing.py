@@ -53,17 +53,20 @@ async def _paths(url: str, options: Mapping[str, Any]) -> list[str]:
         found = await getattr(filesystem, f"_{verb}")(path, detail=True)
     else:
         found = await in_thread(lambda: getattr(filesystem, verb)(path, detail=True))
+    # What a pattern matches is looked at by its last part alone.
+    folder = path if verb == "find" else None
     names = [
         name
         for name, entry in found.items()
-        if entry.get("type") != "directory" and not _is_hidden(name, path)
+        if entry.get("type") != "directory" and not _is_hidden(name, folder)
     ]
     return sorted(_with_path(url, name) for name in names)
 
 
-def _is_hidden(name: str, folder: str) -> bool:
+def _is_hidden(name: str, folder: str | None) -> bool:
+    below = name.rpartition("/")[2] if folder is None else name.removeprefix(folder)
     # Web servers list links that sort the listing itself: "folder/?sort=name".
-    below = name.removeprefix(folder).partition("?")[0]
+    below = below.partition("?")[0]
     return below.endswith("/") or not below or any(p.startswith(".") for p in below.split("/"))
 
 

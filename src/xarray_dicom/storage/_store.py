@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.errors import CorruptDicomError, SourceChangedError
 from xarray_dicom.storage.source import Fingerprint
 
 _CONTENT_RANGE = re.compile(r"^\s*bytes\s+(\d+)-(\d+)/(\d+)\s*$", re.IGNORECASE)
@@ -89,3 +89,16 @@ def require_inside(location: str, size: int, offset: int, length: int) -> None:
             f"{location}: bytes {offset} to {offset + length} are referred to, "
             f"but the object has {size}; it may be a partial copy"
         )
+
+
+def require_same(location: str, pinned: Fingerprint | None, found: Fingerprint) -> None:
+    """Raise unless `found` is the version pinned, if one is."""
+    if pinned is not None and found != pinned:
+        raise SourceChangedError(
+            f"{location} was replaced after it was opened (it was {_spelled(pinned)}, "
+            f"now it is {_spelled(found)}); open it again"
+        )
+
+
+def _spelled(fingerprint: Fingerprint) -> str:
+    return f"{fingerprint.size} bytes {fingerprint.version}".rstrip()

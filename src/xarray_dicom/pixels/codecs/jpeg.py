@@ -48,7 +48,9 @@ def decode(request: Request) -> Raster:
         outcolorspace="RGB" if space else None,
         out=request.target(dtype),
     )
-    return Raster(pixels, significant_bits(fmt), ycbcr and not by_codec)
+    # A lossy value may overshoot Bits Stored by a little; without its high bit it would be 0.
+    exact = header.process == _LOSSLESS or fmt.pixel_representation == 1
+    return Raster(pixels, significant_bits(fmt) if exact else 0, ycbcr and not by_codec)
 
 
 JPEG = Codec("JPEG", decode, jpeg_header, lambda: bool(imagecodecs.JPEG8.available))

@@ -29,7 +29,8 @@ def _decode(request: Request) -> Raster:
         return jpeg.decode(replace(request, codestream=original, header=jpeg_header(original)))
     dtype = np.dtype(f"u{fmt.dtype.itemsize}" if fmt.dtype.kind == "i" else fmt.dtype)
     pixels = imagecodecs.jpegxl_decode(request.source, numthreads=1, out=request.target(dtype))
-    return Raster(pixels, significant_bits(fmt))
+    # The format is unsigned: Bits Stored says where the sign bit is.
+    return Raster(pixels, significant_bits(fmt) if fmt.pixel_representation else 0)
 
 
 JPEG_XL = Codec("JPEG XL", _decode, _header, lambda: bool(imagecodecs.JPEGXL.available))

@@ -1,0 +1,166 @@
+"""Layouts → xarray objects."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray import conventions
+from xarray.core import indexing
+
+from xarray_dicom.index import frame_of_reference_coordinates, segment_coordinates
+from xarray_dicom.instance import Instance
+from xarray_dicom.layout.image import ImageLayout
+from xarray_dicom.layout.segments import Segment
+from xarray_dicom.reading.array import DicomArray
+
+#: Decoded bytes of one preferred chunk: enough frames to merge their ranges, few enough to
+#: keep many tasks in memory.
+BLOCK_NBYTES = 16 * 2**20
+
+#: Key of the variable's encoding under which the handle of the opened object travels.
+HANDLE = "dicom"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handle:
+    """What the accessor needs of the object that a variable was opened from.
+
+    Attributes
+    ----------
+    instances
+        The instances, in the order of the variable's frames.
+    layout
+        The layout, as opened.
+    """
+
+    instances: tuple[Instance, ...]
+    shape: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    array: DicomArray
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
+        return self
+
+
+def to_dataset(
+    layout: ImageLayout,
+    *,
+    mask_and_scale: bool | Mapping[str, bool] | None = None,
+    decode_options: Mapping[str, Any] | None = None,
+    drop_variables: str | Iterable[str] | None = None,
+) -> xr.Dataset:
+    """One image as a dataset, its pixels lazy.
+
+    Parameters
+    ----------
+    layout
+        What to present.
+    mask_and_scale, decode_options, drop_variables
+        As in `xarray.open_dataset`.
+    """
+    array = DicomArray(layout.frames)
+    attrs = {**layout.attrs, **_place(layout)}
+    if layout.linear is not None:
+        # float32 for both keeps CF decoding in float32; 32-bit integers need float64.
+        exact = np.float64 if layout.frames.dtype.itemsize > 2 else np.float32
+        attrs["scale_factor"] = exact(layout.linear.slope)
+        attrs["add_offset"] = exact(layout.linear.intercept)
+    encoding: dict[str, Any] = {
+        "preferred_chunks": preferred_chunks(layout),
+        "frame_shape": layout.frames.instances[0].format.shape,
+        "source": layout.frames.instances[0].source.location,
+        HANDLE: Handle(layout.frames.instances, layout.frames.shape, layout.segments, array),
+    }
+    raw = xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
+    scaled = _for_variable(mask_and_scale, layout.name)
+    variables, dataset_attrs, _ = conventions.decode_cf_variables(
+        {layout.name: raw},
+        layout.dataset_attrs,
+        mask_and_scale=scaled,
+        drop_variables=drop_variables,
+        **(decode_options or {}),
+    )
+    dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+    variables = {name: variable for name, variable in variables.items() if name not in dropped}
+    for variable in variables.values():
+        # Left in place, these would make writing quantise to integers again and lose NaN.
+        for key in ("scale_factor", "add_offset", "dtype", "_FillValue"):
+            variable.encoding.pop(key, None)
+    dataset = xr.Dataset(variables, coords=_coordinates(layout, dropped), attrs=dataset_attrs)
+    dataset.encoding["source"] = layout.frames.instances[0].source.location
+    return dataset
+
+
+def _place(layout: ImageLayout) -> dict[str, Any]:
+    """Attributes that say where the pixels are."""
+    attrs: dict[str, Any] = {}
+    if layout.coordinate_system is not None:
+        attrs["coordinate_system"] = layout.coordinate_system
+    if layout.affine is not None:
+        attrs["affine"] = [float(value) for value in layout.affine.ravel()]
+    if layout.frame_of_reference is not None:
+        attrs["frame_of_reference_uid"] = layout.frame_of_reference.uid
+    return attrs
+
+
+def _for_variable(option: bool | Mapping[str, bool] | None, name: str) -> bool:
+    if isinstance(option, Mapping):
+        return bool(option.get(name, True))
+    return option is None or bool(option)
+
+
+def _coordinates(layout: ImageLayout, dropped: set[str]) -> xr.Coordinates:
+    variables = {
+        name: xr.Variable(coordinate.dims, coordinate.values, copy.copy(coordinate.attrs))
+        for name, coordinate in layout.coordinates.items()
+        if name not in dropped
+    }
+    plain = xr.Dataset(coords=variables)
+    merged = plain.coords
+    if "segment" in layout.dims:
+        numbers = [segment.number for segment in layout.segments]
+        labels = [segment.label for segment in layout.segments]
+        if not {"segment", "segment_label"} & dropped:
+            merged = merged.merge(segment_coordinates(numbers, labels)).coords
+    reference = layout.frame_of_reference
+    if reference is not None and "frame_of_reference" not in dropped:
+        guard = frame_of_reference_coordinates(reference.uid, reference.orientation)
+        merged = merged.merge(guard).coords
+    return merged
+
+
+def preferred_chunks(layout: ImageLayout) -> dict[str, int]:
+    """Whole frames that make about 16 MB decoded, by dimension.
+
+    Tiles grow into squares, frames that are whole planes into runs along the dimension
+    before y; all other dimensions are taken one by one.
+    """
+    frames = layout.frames
+    sizes = layout.sizes
+    chunks = dict.fromkeys(layout.dims, 1)
+    value_nbytes = _decoded_itemsize(layout)
+    if frames.samples > 1:
+        chunks["c"] = frames.samples
+        value_nbytes *= frames.samples
+    if frames.tile[0] >= frames.plane[0] and frames.tile[1] >= frames.plane[1]:
+        chunks["y"], chunks["x"] = frames.plane
+        stack = [dim for dim in layout.dims if dim in ("z", "frame")]
+        if stack:
+            run = BLOCK_NBYTES // max(prod(frames.plane) * value_nbytes, 1)
+            chunks[stack[-1]] = min(max(run, 1), max(sizes[stack[-1]], 1))
+        return chunks
+    side = (BLOCK_NBYTES / value_nbytes) ** 0.5
+    for dim, tile, size in zip(("y", "x"), frames.tile, frames.plane, strict=True):
+        chunks[dim] = min(max(int(side // tile), 1) * tile, size)
+    return chunks
+
+
+def _decoded_itemsize(layout: ImageLayout) -> int:
+    itemsize = layout.frames.dtype.itemsize
+    return itemsize if layout.linear is None else max(4, 2 * itemsize if itemsize > 2 else 4)

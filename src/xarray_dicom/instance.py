@@ -1,0 +1,347 @@
+"""One SOP instance: what reading needs of it, and what laying it out needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+
+from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
+from xarray_dicom.parsing.columns import read_columns
+from xarray_dicom.parsing.elements import Column, Header, Path
+from xarray_dicom.parsing.header import read_header
+from xarray_dicom.parsing.inflated import InflatedSource
+from xarray_dicom.parsing.offsets import FrameOffsets, find_offsets, scan
+from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.runtime import in_thread, run
+from xarray_dicom.storage.source import ByteSource
+
+#: Element keyword → the functional group that holds it in multi-frame objects.
+FUNCTIONAL_GROUPS = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+    "SpacingBetweenSlices": "PixelMeasuresSequence",
+    "DimensionIndexValues": "FrameContentSequence",
+    "StackID": "FrameContentSequence",
+    "InStackPositionNumber": "FrameContentSequence",
+    "ReferencedSegmentNumber": "SegmentIdentificationSequence",
+    "OpticalPathIdentifier": "OpticalPathIdentificationSequence",
+    "RowPositionInTotalImagePixelMatrix": "PlanePositionSlideSequence",
+    "ColumnPositionInTotalImagePixelMatrix": "PlanePositionSlideSequence",
+    "ZOffsetInSlideCoordinateSystem": "PlanePositionSlideSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
+    "RealWorldValueSlope": "RealWorldValueMappingSequence",
+    "RealWorldValueIntercept": "RealWorldValueMappingSequence",
+    "RealWorldValueFirstValueMapped": "RealWorldValueMappingSequence",
+    "RealWorldValueLastValueMapped": "RealWorldValueMappingSequence",
+    "DoubleFloatRealWorldValueFirstValueMapped": "RealWorldValueMappingSequence",
+    "DoubleFloatRealWorldValueLastValueMapped": "RealWorldValueMappingSequence",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """What reading the frames of one SOP instance needs: it is pickled, the header is not.
+
+    Attributes
+    ----------
+    source
+        The object's bytes, pinned to one version.
+    format
+        How its pixels are encoded.
+    n_frames
+        Number of Frames.
+    """
+
+    source: ByteSource
+    format: PixelFormat
+    n_frames: int
+    _offsets: FrameOffsets | None = field(default=None, repr=False)
+    _unscanned: Header | None = field(default=None, repr=False)
+    _scanning: asyncio.Task[FrameOffsets] | None = field(default=None, repr=False)
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether the frames' offsets are known without a scan."""
+        return self._offsets is not None
+
+    async def frame_offsets(self) -> FrameOffsets:
+        """Where each frame lies; scans the items once where there is no usable table."""
+        if self._offsets is None:
+            if self._scanning is None or self._scanning.done():
+                self._scanning = asyncio.ensure_future(self._scan())
+            # Shielded: a reader that gives up must not take the scan from those who wait.
+            self._offsets = await asyncio.shield(self._scanning)
+            self._scanning = self._unscanned = None
+        return self._offsets
+
+    async def _scan(self) -> FrameOffsets:
+        assert self._unscanned is not None
+        return await scan(self.source, self._unscanned, self.n_frames, self.format)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A task on another machine must not scan again, so the scan comes before the pickle.
+        offsets = self._offsets or run(self.frame_offsets())
+        return Instance, (self.source, self.format, self.n_frames, offsets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenInstance:
+    """An instance with its header and per-frame columns: what laying it out needs.
+
+    Attributes
+    ----------
+    instance
+        What reading needs.
+    dataset
+        File meta and data set, without pixel data and per-frame functional groups.
+    columns
+        Values per frame by path in the Per-Frame Functional Groups Sequence.
+    """
+
+    instance: Instance
+    dataset: Dataset
+    columns: dict[Path, Column]
+
+    @property
+    def location(self) -> str:
+        """Where the object lies, fit to be shown."""
+        return self.instance.source.location
+
+    def column(self, keyword: str) -> Column | None:
+        """Values of an element in every frame: per-frame group, else shared group, else root.
+
+        Values are shaped ``(frames, multiplicity)``; None where the element is nowhere.
+        """
+        group = FUNCTIONAL_GROUPS.get(keyword)
+        if group is not None:
+            return self.pointed(tag(keyword), tag(group))
+        return self._broadcast(self.dataset.get(keyword), dictionary_VR(keyword))
+
+    def pointed(self, element: int, group: int | None) -> Column | None:
+        """Values of `element` inside functional group `group`, as a dimension points to it."""
+        path = (element,) if group is None else (group, element)
+        found = self.columns.get(path)
+        if found is not None and found.count.any():
+            return found
+        for place in (_first_item(self.dataset, "SharedFunctionalGroupsSequence"), self.dataset):
+            if place is None:
+                continue
+            if group is None:
+                holder: Dataset | None = place
+            else:
+                holder = _first_item(place, group)
+            if holder is not None and element in holder:
+                item = holder[element]
+                return self._broadcast(item.value, item.VR)
+        if group is not None and element in self.dataset:
+            return self._broadcast(self.dataset[element].value, self.dataset[element].VR)
+        return None
+
+    def per_frame(self, keyword: str) -> Column | None:
+        """Values in the per-frame functional groups alone; None where no frame has one."""
+        found = self.columns.get((tag(FUNCTIONAL_GROUPS[keyword]), tag(keyword)))
+        return found if found is not None and found.count.any() else None
+
+    def floats(self, keyword: str, width: int) -> NDArray[np.float64] | None:
+        """Numbers of an element in every frame, shape ``(frames, width)``; None if nowhere.
+
+        Raises
+        ------
+        CorruptDicomError
+            If some frames have another number of values.
+        """
+        column = self.column(keyword)
+        if column is None:
+            return None
+        wrong = np.flatnonzero(column.count != width)
+        if len(wrong):
+            raise CorruptDicomError(
+                f"{self.location}: {keyword} has {int(column.count[wrong[0]])} values in frame "
+                f"{int(wrong[0]) + 1}, not {width}"
+            )
+        return column.values[:, :width].astype(np.float64)
+
+    def shared(self, keyword: str) -> Any:
+        """Value of an element that all frames share, from its shared group or the root."""
+        shared = _first_item(self.dataset, "SharedFunctionalGroupsSequence")
+        group = FUNCTIONAL_GROUPS.get(keyword)
+        if shared is not None and group is not None:
+            holder = _first_item(shared, group)
+            if holder is not None and keyword in holder:
+                return holder[keyword].value
+        return self.dataset.get(keyword)
+
+    def _broadcast(self, value: Any, vr: str) -> Column | None:
+        if value is None or value == "":
+            return None
+        values = (
+            list(value) if not isinstance(value, (str, bytes)) and np.iterable(value) else [value]
+        )
+        if vr in {"DS", "FD", "FL", "IS", "US", "SS", "UL", "SL", "UV", "SV", "AT"}:
+            kind = np.float64 if vr in {"DS", "FD", "FL"} else np.int64
+            row = np.asarray([kind(v) for v in values])
+        else:
+            row = np.asarray([str(v).encode() for v in values])
+        n = self.instance.n_frames
+        return Column(
+            np.broadcast_to(row, (n, len(row))), np.broadcast_to(np.int32(len(row)), (n,))
+        )
+
+
+async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
+    """Read the header, the offset table and the per-frame columns of one object.
+
+    Parameters
+    ----------
+    source
+        The object.
+    first
+        Bytes to fetch with the first request.
+
+    Raises
+    ------
+    NotDicomError, CorruptDicomError
+        If the object is not DICOM, is cut short, or contradicts itself.
+    UnsupportedDicomError
+        If it holds no image.
+    """
+    header = await read_header(source, first=first)
+    dataset = header.dataset
+    if header.pixel is None:
+        name = getattr(getattr(dataset, "SOPClassUID", None), "name", "object")
+        raise UnsupportedDicomError(f"{source.location}: this {name} has no pixel data")
+    if header.inflated is not None:
+        source = InflatedSource(source, header.inflated)
+    pixel_format = read_format(
+        dataset, header.transfer_syntax, header.pixel.keyword, source.location
+    )
+    n_frames = _number_of_frames(dataset, source.location)
+    offsets = await find_offsets(source, header, n_frames, pixel_format)
+    columns: dict[Path, Column] = {}
+    if header.per_frame is not None:
+        wanted = _wanted_paths(dataset)
+        found = await in_thread(read_columns, header.per_frame, wanted, n_frames, source.location)
+        columns = dict(found.columns)
+    unscanned = None
+    if offsets is None:
+        unscanned = replace(header, dataset=Dataset(), per_frame=None)
+    instance = Instance(source, pixel_format, n_frames, offsets, unscanned)
+    return OpenInstance(instance, dataset, columns)
+
+
+def _number_of_frames(dataset: Dataset, location: str) -> int:
+    value = dataset.get("NumberOfFrames")
+    if value in (None, ""):
+        return 1
+    try:
+        n_frames = int(value)
+    except (TypeError, ValueError) as error:
+        raise CorruptDicomError(
+            f"{location}: Number of Frames (0028,0008) is {value!r}, not a number"
+        ) from error
+    if n_frames < 1:
+        raise CorruptDicomError(f"{location}: Number of Frames (0028,0008) is {n_frames}")
+    return n_frames
+
+
+def _wanted_paths(dataset: Dataset) -> dict[Path, str]:
+    """Per-frame elements that layouts may ask for, with the VR that implicit VR leaves out."""
+    paths: dict[Path, str] = {
+        (tag(group), tag(name)): dictionary_VR(name) for name, group in FUNCTIONAL_GROUPS.items()
+    }
+    for item in dataset.get("DimensionIndexSequence") or []:
+        pointer = item.get("DimensionIndexPointer")
+        group = item.get("FunctionalGroupPointer")
+        if pointer is None:
+            continue
+        path = (int(pointer),) if group is None else (int(group), int(pointer))
+        try:
+            paths.setdefault(path, dictionary_VR(pointer))
+        except KeyError:
+            paths.setdefault(path, "UN")
+    return paths
+
+
+def read_format(dataset: Dataset, transfer_syntax: str, element: str, location: str) -> PixelFormat:
+    """The Image Pixel module (PS3.3 C.7.6.3) as one value.
+
+    Raises
+    ------
+    CorruptDicomError
+        If a required attribute is missing or contradicts another.
+    """
+    is_float = element != "PixelData"
+
+    def number(keyword: str, default: int | None = None) -> int:
+        value = dataset.get(keyword)
+        if value in (None, "") and default is not None:
+            return default
+        if not isinstance(value, int):
+            raise CorruptDicomError(
+                f"{location}: {keyword} {_tag_text(keyword)} is {value!r}, so its pixels can't be read"
+            )
+        return int(value)
+
+    allocated = number(
+        "BitsAllocated", {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(element)
+    )
+    stored = number("BitsStored", allocated)
+    pixel_format = PixelFormat(
+        transfer_syntax=transfer_syntax,
+        rows=number("Rows"),
+        columns=number("Columns"),
+        samples=number("SamplesPerPixel", 1),
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=number("HighBit", stored - 1),
+        pixel_representation=number("PixelRepresentation", 0),
+        photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
+        planar=number("PlanarConfiguration", 0),
+        element=element,
+    )
+    if pixel_format.rows < 1 or pixel_format.columns < 1:
+        raise CorruptDicomError(
+            f"{location}: a frame of {pixel_format.rows} × {pixel_format.columns} pixels has none"
+        )
+    if pixel_format.samples not in (1, 3):
+        raise UnsupportedDicomError(
+            f"{location}: Samples per Pixel (0028,0002) is {pixel_format.samples}; 1 and 3 are read"
+        )
+    whole_bytes = allocated == 1 or allocated in (8, 16, 32, 64)
+    if not whole_bytes or not (is_float or 1 <= stored <= allocated):
+        raise UnsupportedDicomError(
+            f"{location}: Bits Allocated (0028,0100) {allocated} with Bits Stored (0028,0101) {stored}"
+        )
+    return pixel_format
+
+
+def tag(keyword: str) -> int:
+    """Tag number of a keyword of the DICOM dictionary."""
+    found = tag_for_keyword(keyword)
+    if found is None:
+        raise KeyError(keyword)
+    return found
+
+
+def _tag_text(keyword: str) -> str:
+    number = tag(keyword)
+    return f"({number >> 16:04X},{number & 0xFFFF:04X})"
+
+
+def _first_item(dataset: Dataset, sequence: str | int) -> Dataset | None:
+    found: Any = dataset.get(sequence)
+    items: Iterable[Dataset] | None = getattr(found, "value", found)
+    if not items:
+        return None
+    return next(iter(items), None)

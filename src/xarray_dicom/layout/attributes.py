@@ -1,0 +1,90 @@
+"""Which header attributes a dataset shows: an allow-list, so that no patient is ever named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID
+
+#: Identifiers of class, study, series and instance; modality, maker and technique. Free text,
+#: dates, accession and device numbers stay out: any of them may point to a person.
+SHOWN = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "PyramidUID",
+    "SeriesNumber",
+    "InstanceNumber",
+    "Modality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "ImageType",
+    "BodyPartExamined",
+    "PatientPosition",
+    "Laterality",
+    "ImageLaterality",
+    "KVP",
+    "ConvolutionKernel",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ContrastBolusAgent",
+    "ScanningSequence",
+    "SequenceVariant",
+    "MRAcquisitionType",
+    "MagneticFieldStrength",
+    "RepetitionTime",
+    "EchoTime",
+    "InversionTime",
+    "FlipAngle",
+    "EchoTrainLength",
+    "Units",
+    "DecayCorrection",
+    "DoseUnits",
+    "DoseType",
+    "DoseSummationType",
+    "SegmentationType",
+    "SegmentationFractionalType",
+    "MaximumFractionalValue",
+    "SegmentsOverlap",
+    "DimensionOrganizationType",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+    "ImagedVolumeWidth",
+    "ImagedVolumeHeight",
+    "ImagedVolumeDepth",
+)
+
+
+def dataset_attributes(datasets: Sequence[Dataset]) -> dict[str, Any]:
+    """The shown attributes that all `datasets` agree on, as str, int, float or flat lists."""
+    first, *others = datasets
+    attrs = {}
+    for keyword in SHOWN:
+        value = _plain(first.get(keyword))
+        if value is not None and all(_plain(other.get(keyword)) == value for other in others):
+            attrs[keyword] = value
+    return attrs
+
+
+def _plain(value: Any) -> Any:
+    """`value` as a netCDF attribute can hold it; None if it can't, or is empty."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, (list, tuple, MultiValue)):
+        plain = [_plain(v) for v in value]
+        kinds = {type(v) for v in plain}
+        return plain if plain and len(kinds) == 1 and kinds <= {str, int, float} else None
+    if isinstance(value, UID) or isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) or hasattr(value, "__float__"):
+        return float(value)
+    return None

@@ -1,0 +1,107 @@
+"""The one thing that everything else makes or reads through: an array of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_dicom.instance import Instance
+from xarray_dicom.layout.placement import Placement
+from xarray_dicom.pixels.transform import Transform
+from xarray_dicom.runtime import MEMORY_BUDGET
+
+Overlap = Literal["error", "first", "last"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelPaint:
+    """Frames hold masks, and each paints its own label: a label map built frame by frame.
+
+    Attributes
+    ----------
+    labels
+        The label of each frame, positive; ascending labels are ascending rank.
+    overlap
+        Which label a pixel gets that several masks claim: the lowest (``"first"``), the
+        highest (``"last"``), or an error.
+    dtype
+        Type of the label map.
+    """
+
+    labels: NDArray[np.int64]
+    overlap: Overlap
+    dtype: np.dtype[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameArray:
+    """An array whose pixels are the frames of one or more instances.
+
+    The array's axes are `outer_shape`, rows, columns and, for colour, three samples.
+
+    Attributes
+    ----------
+    instances
+        Where the frames lie. Frame numbers run on from one instance to the next.
+    outer_shape
+        Sizes of the axes before rows and columns.
+    plane
+        Rows and columns of the array.
+    placement
+        Which frame covers what.
+    transform
+        From stored values to the array's values.
+    fill
+        The value where no frame is; for colour one per sample.
+    paint
+        How frames combine into a label map; None where frames are the pixels themselves.
+    memory_budget
+        Bytes held, in flight and being decoded, by this process while reading.
+    """
+
+    instances: tuple[Instance, ...]
+    outer_shape: tuple[int, ...]
+    plane: tuple[int, int]
+    placement: Placement
+    transform: Transform
+    fill: float | tuple[float, ...] = 0
+    paint: LabelPaint | None = None
+    memory_budget: int = MEMORY_BUDGET
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of one frame."""
+        pixel_format = self.instances[0].format
+        return pixel_format.rows, pixel_format.columns
+
+    @property
+    def samples(self) -> int:
+        """Samples per pixel."""
+        return self.instances[0].format.samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        spatial = (*self.outer_shape, *self.plane)
+        return spatial if self.samples == 1 else (*spatial, self.samples)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the array's values."""
+        return self.paint.dtype if self.paint else self.transform.dtype
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Number of the first frame of each instance, and the total."""
+        return frame_starts(self.instances)
+
+
+def frame_starts(instances: Sequence[Instance]) -> NDArray[np.int64]:
+    """Number of the first frame of each instance, and the total of frames."""
+    counts = [instance.n_frames for instance in instances]
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

@@ -1,0 +1,23 @@
+"""What the user asked of a layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xarray_dicom.runtime import MEMORY_BUDGET
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutOptions:
+    """Options of opening that change what a layout presents.
+
+    Attributes
+    ----------
+    scale
+        Whether values are modality or real-world ones, not stored ones.
+    memory_budget
+        Bytes held while reading.
+    """
+
+    scale: bool = True
+    memory_budget: int = MEMORY_BUDGET

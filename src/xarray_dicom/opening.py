@@ -1,0 +1,148 @@
+"""From what a user names to datasets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from xarray_dicom.dataset import to_dataset
+from xarray_dicom.errors import DicomError
+from xarray_dicom.instance import OpenInstance, open_instance
+from xarray_dicom.layout.image import ImageLayout
+from xarray_dicom.layout.kinds import lay_out
+from xarray_dicom.layout.options import LayoutOptions
+from xarray_dicom.runtime import MEMORY_BUDGET, run
+from xarray_dicom.storage import ByteSource, expand, list_folder
+
+#: Objects of a series whose headers are read at a time.
+CONCURRENT_HEADERS = 100
+
+#: First bytes of each object of a series: single-frame headers are small, and pixels follow.
+FIRST_OF_MANY = 16 * 1024
+
+#: First bytes of an object that was named by itself.
+FIRST_OF_ONE = 256 * 1024
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """Keywords of the engine; see `xarray_dicom.backend.DicomBackendEntrypoint`."""
+
+    mask_and_scale: bool | Mapping[str, bool] | None = None
+    drop_variables: str | Iterable[str] | None = None
+    storage_options: Mapping[str, Any] | None = None
+    group: str | None = None
+    slide_label: bool = False
+    memory_budget: int | None = None
+    decode_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_image(obj: Any, options: OpenOptions) -> xr.Dataset:
+    """The one image that `obj` holds, or the one in ``options.group``.
+
+    Raises
+    ------
+    DicomError
+        If there are several images, none of that name, or `obj` can't be read.
+    """
+    layouts, name = _layouts(obj, options)
+    if options.group is not None:
+        wanted = options.group.strip("/")
+        if wanted not in layouts:
+            raise DicomError(f"{name}: no group {options.group!r}; there are {_listed(layouts)}")
+        return _dataset(layouts[wanted], options)
+    if len(layouts) > 1:
+        raise DicomError(
+            f"{name}: holds {len(layouts)} images; choose one with group=, or open all with "
+            f"open_datatree: {_listed(layouts)}"
+        )
+    (layout,) = layouts.values()
+    return _dataset(layout, options)
+
+
+def open_images(obj: Any, options: OpenOptions) -> dict[str, xr.Dataset]:
+    """All images that `obj` holds, by their path in the tree; the root has attributes alone."""
+    layouts, name = _layouts(obj, options)
+    if options.group is not None:
+        wanted = options.group.strip("/")
+        layouts = {
+            path: layout
+            for path, layout in layouts.items()
+            if path == wanted or path.startswith(f"{wanted}/")
+        }
+        if not layouts:
+            raise DicomError(f"{name}: no group {options.group!r}")
+    datasets = {f"/{path}": _dataset(layout, options) for path, layout in layouts.items()}
+    if "/" not in datasets:
+        datasets = {"/": _root(list(datasets.values())), **datasets}
+    return datasets
+
+
+def _root(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """A dataset without variables: the attributes that all images share."""
+    first, *others = datasets
+    attrs = {
+        key: value
+        for key, value in first.attrs.items()
+        if all(other.attrs.get(key) == value for other in others)
+    }
+    root = xr.Dataset(attrs=attrs)
+    root.encoding["source"] = first.encoding["source"]
+    return root
+
+
+def _dataset(layout: ImageLayout, options: OpenOptions) -> xr.Dataset:
+    return to_dataset(
+        layout,
+        mask_and_scale=options.mask_and_scale,
+        decode_options=options.decode_options,
+        drop_variables=options.drop_variables,
+    )
+
+
+def _listed(layouts: Mapping[str, ImageLayout]) -> str:
+    shapes = {
+        path: " × ".join(f"{dim} {size}" for dim, size in layout.sizes.items())
+        for path, layout in layouts.items()
+    }
+    return "; ".join(f"{path!r} ({shape})" for path, shape in shapes.items())
+
+
+def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], str]:
+    opened, alone = run(_open_all(obj, options.storage_options))
+    scale = options.mask_and_scale
+    layout_options = LayoutOptions(
+        # Per-variable decoding is settled when the variable has its name.
+        scale=any(scale.values()) if isinstance(scale, Mapping) else scale is not False,
+        memory_budget=options.memory_budget or MEMORY_BUDGET,
+    )
+    return lay_out(opened, layout_options, alone=alone), opened[0].location
+
+
+async def _open_all(
+    obj: Any, storage_options: Mapping[str, Any] | None
+) -> tuple[list[OpenInstance], bool]:
+    """Every instance that `obj` names, and whether it named just one object."""
+    sources = await expand(obj, storage_options)
+    if isinstance(obj, list | tuple) or len(sources) > 1:
+        return await _open_many(sources), False
+    try:
+        return [await open_instance(sources[0], first=FIRST_OF_ONE)], True
+    except (FileNotFoundError, IsADirectoryError):
+        # A URL without a slash at its end may name a prefix: only a listing can tell.
+        found = await list_folder(sources[0])
+    return await _open_many(found), False
+
+
+async def _open_many(sources: Sequence[ByteSource]) -> list[OpenInstance]:
+    gate = asyncio.Semaphore(CONCURRENT_HEADERS)
+
+    async def one(source: ByteSource) -> OpenInstance:
+        async with gate:
+            return await open_instance(source, first=FIRST_OF_MANY)
+
+    return list(await asyncio.gather(*(one(source) for source in sources)))

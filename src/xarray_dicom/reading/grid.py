@@ -1,0 +1,271 @@
+"""Selection → frames, and where the pixels of each go. Pure: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_dicom.layout.placement import Placement
+
+Int64s = NDArray[np.int64]
+
+#: What an axis is indexed by: an integer drops the axis; slices have positive steps.
+AxisKey = int | np.integer | slice | Int64s
+
+Picks = slice | Int64s
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An arithmetic progression of positions on one axis."""
+
+    start: int
+    step: int
+    count: int
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """First position, and one past the last."""
+        return self.start, self.start + (self.count - 1) * self.step + 1
+
+    def positions(self) -> Int64s:
+        """Every position."""
+        return self.start + self.step * np.arange(self.count, dtype=np.int64)
+
+    def overlap(self, start: int, size: int) -> tuple[Picks, Picks, int]:
+        """What of ``start:start + size`` is picked: inside it, in the output, how many."""
+        first = max(0, -(-(start - self.start) // self.step))
+        stop = min(self.count, -(-(start + size - self.start) // self.step))
+        if stop <= first:
+            return slice(0, 0), slice(0, 0), 0
+        begin = self.start + first * self.step - start
+        end = begin + (stop - first - 1) * self.step + 1
+        return slice(begin, end, self.step), slice(first, stop), stop - first
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Arbitrary positions on one axis: unsorted, repeated."""
+
+    asked: Int64s
+    order: Int64s
+    ascending: Int64s
+
+    @classmethod
+    def of(cls, asked: Int64s) -> Scatter:
+        """Sort the positions once; every frame then finds its own by bisection."""
+        order = np.argsort(asked, kind="stable")
+        return cls(asked, order, asked[order])
+
+    @property
+    def count(self) -> int:
+        """Number of positions."""
+        return len(self.asked)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """First position, and one past the last."""
+        return int(self.ascending[0]), int(self.ascending[-1]) + 1
+
+    def positions(self) -> Int64s:
+        """Every position."""
+        return self.asked
+
+    def overlap(self, start: int, size: int) -> tuple[Picks, Picks, int]:
+        """What of ``start:start + size`` is picked: inside it, in the output, how many."""
+        low, high = np.searchsorted(self.ascending, (start, start + size))
+        return self.ascending[low:high] - start, self.order[low:high], int(high - low)
+
+
+AxisPicks = Run | Scatter
+
+
+def axis_picks(key: AxisKey, size: int) -> AxisPicks:
+    """The positions that `key` picks on an axis of `size`.
+
+    Raises
+    ------
+    IndexError
+        If a position lies outside the axis.
+    """
+    if isinstance(key, slice):
+        picked = range(*key.indices(size))
+        if picked.step < 0:
+            return Scatter.of(np.asarray(picked, dtype=np.int64))
+        return Run(picked.start, picked.step, len(picked))
+    positions = np.asarray(key)
+    if positions.size and (positions.min() < -size or positions.max() >= size):
+        raise IndexError(f"index {key} is out of bounds for an axis of size {size}")
+    positions = np.where(positions < 0, positions + size, positions).astype(np.int64)
+    if positions.ndim == 0:
+        return Run(int(positions), 1, 1)
+    return Scatter.of(positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One frame of a read, and the part of the output that it fills.
+
+    ``output[row, into_y, into_x] = frame[from_y, from_x]`` for every `row` of `rows`, with
+    the outer axes of the output flattened to rows.
+    """
+
+    frame: int
+    rows: Int64s
+    from_y: Picks
+    from_x: Picks
+    into_y: Picks
+    into_x: Picks
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All frames of one read, in the order of their numbers, each named once or more.
+
+    Attributes
+    ----------
+    targets
+        What to read and where it goes.
+    frames
+        The frame number of each target.
+    layers
+        For each target how many others must be placed before it (later frames win
+        where frames overlap).
+    covered
+        Whether the targets fill the whole output.
+    """
+
+    targets: Sequence[Target]
+    frames: Int64s
+    layers: Int64s
+    covered: bool
+
+
+def plan_outer(
+    placement: Placement,
+    outer_shape: tuple[int, ...],
+    tile: tuple[int, int],
+    outer: Sequence[AxisPicks],
+    y: AxisPicks,
+    x: AxisPicks,
+) -> Plan:
+    """Plan an orthogonal selection.
+
+    Parameters
+    ----------
+    placement
+        Where the frames lie.
+    outer_shape
+        Sizes of the outer axes.
+    tile
+        Rows and columns of one frame.
+    outer, y, x
+        The positions picked on each axis.
+    """
+    counts = [picks.count for picks in outer]
+    if not prod(counts) or not y.count or not x.count:
+        return Plan([], np.zeros(0, np.int64), np.zeros(0, np.int64), True)
+    asked = np.zeros(counts, np.int64)
+    for axis, (picks, size) in enumerate(zip(outer, outer_shape, strict=True)):
+        shape = [-1 if a == axis else 1 for a in range(len(counts))]
+        asked = asked * size + picks.positions().reshape(shape)
+    cells, inverse = np.unique(asked, return_inverse=True)
+    by_cell = np.argsort(inverse.reshape(-1), kind="stable")
+    ends = np.cumsum(np.bincount(inverse.reshape(-1), minlength=len(cells)))
+
+    hits = placement.find(cells, y.bounds, x.bounds)
+    order = np.argsort(hits.frame, kind="stable")
+    overlaps_y = {int(top): y.overlap(int(top), tile[0]) for top in np.unique(hits.y)}
+    overlaps_x = {int(left): x.overlap(int(left), tile[1]) for left in np.unique(hits.x)}
+    targets = []
+    kept = []
+    filled = 0
+    for hit in order.tolist():
+        from_y, into_y, n_y = overlaps_y[int(hits.y[hit])]
+        from_x, into_x, n_x = overlaps_x[int(hits.x[hit])]
+        if not n_y or not n_x:
+            continue
+        cell = int(hits.cell[hit])
+        rows = by_cell[(ends[cell - 1] if cell else 0) : ends[cell]]
+        targets.append(Target(int(hits.frame[hit]), rows, from_y, from_x, into_y, into_x))
+        kept.append(hit)
+        filled += n_y * n_x * len(rows)
+    chosen = np.asarray(kept, dtype=np.int64)
+    overlapping = placement.overlapping and len(chosen) > 1
+    layers = _layers(hits.cell[chosen], hits.y[chosen], hits.x[chosen], tile, overlapping)
+    covered = not overlapping and filled == asked.size * y.count * x.count
+    return Plan(targets, hits.frame[chosen], layers, covered)
+
+
+def _layers(cell: Int64s, y: Int64s, x: Int64s, tile: tuple[int, int], overlapping: bool) -> Int64s:
+    layers = np.zeros(len(cell), np.int64)
+    if not overlapping:
+        return layers
+    for later in range(1, len(cell)):
+        earlier = slice(0, later)
+        meets = (
+            (cell[earlier] == cell[later])
+            & (np.abs(y[earlier] - y[later]) < tile[0])
+            & (np.abs(x[earlier] - x[later]) < tile[1])
+        )
+        if meets.any():
+            layers[later] = layers[earlier][meets].max() + 1
+    return layers
+
+
+def plan_points(
+    placement: Placement,
+    outer_shape: tuple[int, ...],
+    tile: tuple[int, int],
+    outer: Sequence[Int64s],
+    y: Int64s,
+    x: Int64s,
+) -> Plan:
+    """Plan a pointwise selection: 1-D positions of equal length, one per axis.
+
+    The output has one row; each target picks points of its frame by position in that row:
+    ``output[into_y] = frame[from_y, from_x]``.
+    """
+    n = len(y)
+    if not n:
+        return Plan([], np.zeros(0, np.int64), np.zeros(0, np.int64), True)
+    cell = np.zeros(n, np.int64)
+    for positions, size in zip(outer, outer_shape, strict=True):
+        cell = cell * size + positions
+    order = np.lexsort((y, cell))
+    cells, starts = np.unique(cell[order], return_index=True)
+    ends = np.append(starts[1:], n)
+    hits = placement.find(cells, (int(y.min()), int(y.max()) + 1), (int(x.min()), int(x.max()) + 1))
+    sorted_y, sorted_x = y[order], x[order]
+    targets = []
+    kept = []
+    filled = 0
+    none = np.zeros(0, np.int64)
+    for hit in np.argsort(hits.frame, kind="stable").tolist():
+        start, end = starts[hits.cell[hit]], ends[hits.cell[hit]]
+        top, left = int(hits.y[hit]), int(hits.x[hit])
+        low, high = start + np.searchsorted(sorted_y[start:end], (top, top + tile[0]))
+        across = sorted_x[low:high]
+        inside = np.flatnonzero((across >= left) & (across < left + tile[1])) + low
+        if not len(inside):
+            continue
+        targets.append(
+            Target(
+                int(hits.frame[hit]),
+                none,
+                sorted_y[inside] - top,
+                sorted_x[inside] - left,
+                order[inside],
+                none,
+            )
+        )
+        kept.append(hit)
+        filled += len(inside)
+    chosen = np.asarray(kept, dtype=np.int64)
+    overlapping = placement.overlapping and len(chosen) > 1
+    layers = _layers(hits.cell[chosen], hits.y[chosen], hits.x[chosen], tile, overlapping)
+    return Plan(targets, hits.frame[chosen], layers, not overlapping and filled == n)

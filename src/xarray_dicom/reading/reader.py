@@ -1,0 +1,302 @@
+"""The pipeline of a read: plan → merged ranges → sliding window of requests → decode → place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_dicom.errors import CorruptDicomError, DicomError
+from xarray_dicom.instance import Instance
+from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.parsing.offsets import FrameOffsets
+from xarray_dicom.pixels import decode_frame
+from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.reading.grid import Plan, Target
+from xarray_dicom.runtime import cpu_count, runtime
+from xarray_dicom.storage.ranges import merge
+
+#: Unneeded bytes between two frames that are cheaper fetched than asked around.
+GAP = 8 * 1024
+
+#: Bytes of one request: enough to outweigh its latency, small enough to overlap with decoding.
+LARGEST_REQUEST = 2 * 2**20
+
+#: Requests of one read in flight at a time.
+WINDOW = 16
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """One frame inside the bytes of a request."""
+
+    target: Target
+    number: int
+    offset: int
+    length: int
+    bit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One range of one instance, and the frames that lie in it."""
+
+    instance: Instance
+    offsets: FrameOffsets
+    offset: int
+    length: int
+    spans: list[FrameSpan]
+
+    @property
+    def cost(self) -> int:
+        """Bytes held while this request is served: its own, and frames being decoded."""
+        decoding = min(len(self.spans), cpu_count())
+        return self.length + 2 * decoding * self.instance.format.frame_nbytes
+
+
+class Canvas:
+    """The output of one read, with its outer axes flattened to rows.
+
+    Parameters
+    ----------
+    array
+        What is read.
+    shape
+        Shape of the output without samples: ``(rows, y, x)``, or ``(points,)``.
+    channels
+        Samples to keep, for colour.
+    covered
+        Whether frames will fill all of it.
+    """
+
+    def __init__(
+        self,
+        array: FrameArray,
+        shape: tuple[int, ...],
+        channels: slice | NDArray[np.int64] | None,
+        covered: bool,
+    ) -> None:
+        self.array = array
+        self.channels = channels
+        fill = np.asarray(array.fill, dtype=array.dtype)
+        if channels is not None:
+            fill = np.broadcast_to(fill, (array.samples,))[channels]
+            shape = (*shape, len(fill))
+        if covered and array.paint is None:
+            self.pixels: Pixels = np.empty(shape, array.dtype)
+        elif not fill.any():
+            self.pixels = np.zeros(shape, array.dtype)
+        else:
+            self.pixels = np.empty(shape, array.dtype)
+            self.pixels[...] = fill
+        self._painting = threading.Lock()
+
+    def place(self, target: Target, frame: Pixels) -> None:
+        """Copy the picked part of one frame to where it goes."""
+        picked = _pick(frame, target, bool(len(target.rows)))
+        if self.channels is not None:
+            picked = picked[..., self.channels]
+        if self.array.paint is not None:
+            with self._painting:
+                self._paint(target, picked)
+        elif not len(target.rows):
+            self.pixels[target.into_y] = picked
+        else:
+            for row in target.rows:
+                self.pixels[row][_into(target)] = picked
+
+    def _paint(self, target: Target, mask: Pixels) -> None:
+        paint = self.array.paint
+        assert paint is not None
+        label = paint.labels[target.frame]
+        places: list[tuple[Pixels, Any]] = (
+            [(self.pixels[row], _into(target)) for row in target.rows]
+            if len(target.rows)
+            else [(self.pixels, target.into_y)]
+        )
+        for plane, into in places:
+            before = plane[into]
+            claimed = (before != 0) & (mask != 0) & (before != label)
+            if paint.overlap == "error" and claimed.any():
+                raise DicomError(
+                    f"{self.array.instances[0].source.location}: segments "
+                    f"{int(before[claimed][0])} and {label} overlap; choose overlap='first' or "
+                    "'last', or fewer segments"
+                )
+            wins = (mask != 0) & (
+                (before == 0) | (before > label if paint.overlap == "first" else before < label)
+            )
+            plane[into] = np.where(wins, label, before)
+
+
+def _pick(frame: Pixels, target: Target, outer: bool) -> Pixels:
+    from_y, from_x = target.from_y, target.from_x
+    if isinstance(from_y, slice) and isinstance(from_x, slice):
+        return frame[from_y, from_x]
+    if outer:
+        return frame[from_y][:, from_x]
+    return frame[from_y, from_x]
+
+
+def _into(target: Target) -> Any:
+    into_y, into_x = target.into_y, target.into_x
+    if isinstance(into_y, slice) or isinstance(into_x, slice):
+        return into_y, into_x
+    return np.ix_(into_y, into_x)
+
+
+async def read(array: FrameArray, plan: Plan, canvas: Canvas) -> None:
+    """Fetch, decode and place every frame of `plan`.
+
+    Raises
+    ------
+    CorruptDicomError
+        If a frame's bytes are lost or damaged; the message names the source and the frame.
+    SourceChangedError
+        If an object was replaced after it was opened.
+    """
+    if not len(plan.frames):
+        return
+    home = np.searchsorted(array.starts, plan.frames, "right") - 1
+    touched = np.unique(home).tolist()
+    tables = await asyncio.gather(*(array.instances[i].frame_offsets() for i in touched))
+    offsets = dict(zip(touched, tables, strict=True))
+    for layer in range(int(plan.layers.max()) + 1):
+        chosen = np.flatnonzero(plan.layers == layer)
+        await _serve_all(array, canvas, _requests(array, plan, home, chosen, offsets))
+    await asyncio.gather(*(array.instances[i].source.verify() for i in touched))
+
+
+def _requests(
+    array: FrameArray,
+    plan: Plan,
+    home: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    offsets: dict[int, FrameOffsets],
+) -> Iterator[Request]:
+    largest = min(LARGEST_REQUEST, max(array.memory_budget // 8, 1))
+    ends = np.flatnonzero(np.append(np.diff(home[chosen]), 1)) + 1
+    for group in np.split(chosen, ends[:-1]):
+        number = int(home[group[0]])
+        instance = array.instances[number]
+        local = plan.frames[group] - array.starts[number]
+        spans = offsets[number].spans(local)
+        merged = merge(spans.offset, spans.length, gap=GAP, largest=largest)
+        by_request = np.argsort(merged.request, kind="stable")
+        cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
+        for members in np.split(by_request, cuts):
+            request = int(merged.request[members[0]])
+            yield Request(
+                instance,
+                offsets[number],
+                int(merged.offsets[request]),
+                int(merged.lengths[request]),
+                [
+                    FrameSpan(
+                        plan.targets[int(group[m])],
+                        int(local[m]),
+                        int(merged.start[m]),
+                        int(spans.length[m]),
+                        int(spans.bit[m]),
+                    )
+                    for m in members
+                ],
+            )
+
+
+async def _serve_all(array: FrameArray, canvas: Canvas, requests: Iterator[Request]) -> None:
+    window = asyncio.Semaphore(WINDOW)
+    budget = runtime().budget
+    try:
+        async with asyncio.TaskGroup() as group:
+            for request in requests:
+                await window.acquire()
+                await budget.acquire(request.cost, array.memory_budget)
+                group.create_task(_serve(array, canvas, request, window))
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
+
+
+async def _serve(
+    array: FrameArray, canvas: Canvas, request: Request, window: asyncio.Semaphore
+) -> None:
+    current = runtime()
+    try:
+        content = await request.instance.source.read(request.offset, request.length)
+        shares = _shares(request)
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(
+            *(
+                loop.run_in_executor(
+                    current.decode_pool, _decode_share, array, canvas, request, content, share
+                )
+                for share in shares
+            )
+        )
+    finally:
+        current.budget.release(request.cost)
+        window.release()
+
+
+def _shares(request: Request) -> list[list[FrameSpan]]:
+    # A lone request must not leave the other processors idle.
+    spans = request.spans
+    parts = min(cpu_count(), len(spans))
+    bounds = [len(spans) * part // parts for part in range(parts + 1)]
+    return [spans[one:two] for one, two in zip(bounds, bounds[1:], strict=False)]
+
+
+def _decode_share(
+    array: FrameArray, canvas: Canvas, request: Request, content: bytes, spans: list[FrameSpan]
+) -> None:
+    view = memoryview(content)
+    pixel_format = request.instance.format
+    transform = array.transform
+    for span in spans:
+        blob = view[span.offset : span.offset + span.length]
+        try:
+            codestream = request.offsets.codestream(blob)
+            stored = decode_frame(
+                codestream, pixel_format, bit=span.bit, out=_scratch(pixel_format)
+            )
+        except DicomError as error:
+            raise type(error)(
+                f"{request.instance.source.location}: frame {span.number + 1}: {error}"
+            ) from error
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise CorruptDicomError(
+                f"{request.instance.source.location}: frame {span.number + 1} can't be decoded: "
+                f"{error}"
+            ) from error
+        canvas.place(span.target, transform.apply(stored, span.target.frame))
+
+
+_threads = threading.local()
+
+#: Frames larger than this are decoded into memory of their own, given back at once.
+LARGEST_SCRATCH = 8 * 2**20
+
+
+def _scratch(pixel_format: PixelFormat) -> Pixels | None:
+    # A fresh array costs its page faults for every frame: about a tenth of decoding a tile.
+    if pixel_format.frame_nbytes > LARGEST_SCRATCH:
+        return None
+    known: tuple[PixelFormat, Pixels] | None = getattr(_threads, "scratch", None)
+    if known is None or known[0] != pixel_format:
+        known = (pixel_format, np.empty(pixel_format.shape, pixel_format.dtype))
+        _threads.scratch = known
+    return known[1]
