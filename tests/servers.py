@@ -40,12 +40,15 @@ class Server:
         Store bytes under a key, and return the URL.
     delete
         Remove a key.
+    presign
+        Turn a URL that `put` returned into one that anybody may read for an hour.
     """
 
     port: int
     put: Callable[[str, bytes], str]
     delete: Callable[[str], None]
     storage_options: dict[str, Any] = field(default_factory=dict)
+    presign: Callable[[str], str] = str
 
     @property
     def endpoint_url(self) -> str:
@@ -169,7 +172,14 @@ def moto_server() -> Iterator[Server]:
         def delete(key: str) -> None:
             client.delete_object(Bucket=BUCKET, Key=key)
 
-        yield Server(port, put, delete, _s3_options(port))
+        def presign(url: str) -> str:
+            key = url.removeprefix(f"s3://{BUCKET}/")
+            signed: str = client.generate_presigned_url(
+                "get_object", Params={"Bucket": BUCKET, "Key": key}, ExpiresIn=3600
+            )
+            return signed
+
+        yield Server(port, put, delete, _s3_options(port), presign)
         client.close()
 
 
