@@ -62,39 +62,29 @@ class SegmentIndex(xr.Index):
         """Build from an integer and a string coordinate on one dimension, in any order."""
         if options:
             raise DicomError(f"SegmentIndex takes no options, not {sorted(options)}")
-        numbers = {k: v for k, v in variables.items() if v.dtype.kind in "iu"}
-        labels = {k: v for k, v in variables.items() if v.dtype.kind in "OTUS"}
+        numbers = [k for k, v in variables.items() if v.dtype.kind in "iu" and v.ndim == 1]
+        labels = [k for k, v in variables.items() if v.dtype.kind in "OTUS"]
         dims = {v.dims for v in variables.values()}
         if len(variables) != 2 or len(numbers) != 1 or len(labels) != 1 or len(dims) != 1:
             raise DicomError(
                 "SegmentIndex needs two coordinates on one dimension, Segment Numbers (integers) "
                 f"and Segment Labels (strings), not {_described(variables)}"
             )
-        ((number, number_variable),) = numbers.items()
-        ((label, label_variable),) = labels.items()
-        if number_variable.ndim != 1:
-            raise DicomError(
-                f"SegmentIndex needs coordinates with one dimension, not {_described(variables)}"
-            )
-        texts = [_text(value) for value in label_variable.values]
-        index = cls(number_variable.values, texts, number_variable.dims[0], (number, label))
+        names = (numbers[0], labels[0])
+        texts = [_text(value) for value in variables[names[1]].values]
+        index = cls(variables[names[0]].values, texts, variables[names[0]].dims[0], names)
         _labels_by_number([index])
         return index
 
     def create_variables(self, variables: Variables | None = None) -> dict[Any, xr.Variable]:
         """Both coordinates, with the attrs and encoding of `variables`."""
         given = variables or {}
-        arrays = (self.numbers, self.labels)
         made = {}
-        for name, array in zip(self.names, arrays, strict=True):
+        for name, array in zip(self.names, (self.numbers, self.labels), strict=True):
             like = given.get(name)
             kind = xr.IndexVariable if name == self.dim else xr.Variable
-            made[name] = kind(
-                self.dim,
-                array,
-                like.attrs if like is not None else None,
-                like.encoding if like is not None else None,
-            )
+            keep = () if like is None else (like.attrs, like.encoding)
+            made[name] = kind(self.dim, array, *keep)
         return made
 
     @classmethod
@@ -195,7 +185,7 @@ class SegmentIndex(xr.Index):
         return f"SegmentIndex ({len(self.numbers)} segments)"
 
     def _replace(self, numbers: pd.Index[Any], labels: ArrayLike) -> Self:
-        return type(self)(numbers, _objects(labels), self.dim, self.names)
+        return type(self)(numbers, labels, self.dim, self.names)
 
     def _by_number(self, wanted: Any) -> Any:
         try:
@@ -280,7 +270,7 @@ class FrameOfReferenceIndex(xr.Index):
         """The coordinate; passed through if it is among `variables`."""
         if variables is not None and self.name in variables:
             return {self.name: variables[self.name]}
-        return {self.name: xr.Variable((), _objects([str(self)]).reshape(()))}
+        return {self.name: xr.Variable((), np.asarray([str(self)], object).reshape(()))}
 
     @classmethod
     def concat(
@@ -359,7 +349,7 @@ def segment_coordinates(numbers: ArrayLike, labels: Sequence[str]) -> xr.Coordin
         If lengths differ, or a number has two labels.
     """
     integers = np.asarray(numbers, np.int64)
-    texts = _objects(labels)
+    texts = np.asarray(labels, object)
     if integers.shape != texts.shape:
         raise DicomError(f"{integers.size} segment numbers, but {texts.size} segment labels")
     index = SegmentIndex(integers, texts)
@@ -399,10 +389,6 @@ def _labels_by_number(indexes: Iterable[SegmentIndex]) -> dict[int, str]:
                     f"Renumber, or drop_indexes({list(index.names)}) to combine by position"
                 )
     return labels
-
-
-def _objects(texts: ArrayLike) -> NDArray[np.object_]:
-    return np.asarray(texts, object)
 
 
 def _text(value: Any) -> str:

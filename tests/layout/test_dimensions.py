@@ -11,6 +11,7 @@ from pydicom.datadict import DicomDictionary
 
 from xarray_dicom.layout.dimensions import (
     CLASSIC_KEYWORDS,
+    NAMES,
     SPATIAL,
     Arrangement,
     arrange,
@@ -230,4 +231,5 @@ def test_every_keyword_is_in_the_standard():
     keywords = {entry[4] for entry in DicomDictionary.values()}
     assert keywords >= SPATIAL
     assert keywords >= set(CLASSIC_KEYWORDS)
+    assert keywords >= set(NAMES)
     assert not SPATIAL & set(CLASSIC_KEYWORDS)

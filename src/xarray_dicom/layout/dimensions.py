@@ -46,7 +46,7 @@ SPATIAL = frozenset(
 )
 
 #: Keywords whose dimension is not called as the keyword in snake case.
-_NAMES = {
+NAMES = {
     "EchoNumbers": "echo_number",
     "EffectiveEchoTime": "echo_time",
     "FrameAcquisitionDateTime": "acquisition_date_time",
@@ -111,7 +111,7 @@ def dimension_name(attribute: str | int) -> str:
     if isinstance(attribute, int):
         kind = "private" if attribute >> 16 & 1 else "tag"
         return f"{kind}_{attribute >> 16:04x}_{attribute & 0xFFFF:04x}"
-    return _NAMES.get(attribute) or _WORDS.sub("_", attribute).lower()
+    return NAMES.get(attribute) or _WORDS.sub("_", attribute).lower()
 
 
 @dataclass(frozen=True, slots=True)
