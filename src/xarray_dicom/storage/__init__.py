@@ -111,7 +111,11 @@ async def expand(obj: Any, storage_options: Mapping[str, Any] | None = None) -> 
         return sorted(found, key=lambda source: source.location)
     source = open_source(obj, storage_options)
     named = isinstance(obj, str | os.PathLike) or hasattr(obj, "storage_options")
-    if named and isinstance(source, FsspecSource) and names_several(source.url):
+    if (
+        named
+        and isinstance(source, FsspecSource)
+        and (names_several(source.url) or str(obj).endswith("/"))
+    ):
         return list(await list_sources(source))
     return [source]
 

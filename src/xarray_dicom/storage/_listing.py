@@ -25,8 +25,9 @@ def names_several(url: str) -> bool:
 async def list_sources(source: FsspecSource) -> list[FsspecSource]:
     """Objects in the folder or prefix that `source` names, or that its pattern matches.
 
-    Folders are listed with everything below them. Hidden files (``.DS_Store``), empty
-    objects that stand for folders, and the folder's own marker are left out.
+    Folders are listed with everything below them, on web servers one level. Hidden files
+    (``.DS_Store``), empty objects that stand for folders, and the folder's own marker are
+    left out.
 
     Raises
     ------
