@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from distributed import Client, LocalCluster
-from local_store import fill, s3_server, storage_options
+from local_store import fill, local_store, storage_options
 
 
 def summarise(block: xr.DataArray) -> xr.DataArray:
@@ -94,8 +94,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         fill(folder / "demo", size=options.size, planes=16)
-        with s3_server(folder) as port:
-            access = {"storage_options": storage_options(port)}
+        with local_store(folder) as proxy:
+            access = {"storage_options": storage_options(proxy)}
             report("s3://demo/slide.dcm", options.workers, **access)
 
 

