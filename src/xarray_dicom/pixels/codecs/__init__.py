@@ -18,8 +18,7 @@ TABLE: dict[str, Codec] = {
     f"{_UID}.5": rle.RLE,
     **dict.fromkeys((f"{_UID}.4.{n}" for n in (50, 51, 53, 55, 57, 70)), jpeg.JPEG),
     **dict.fromkeys((f"{_UID}.4.{n}" for n in (80, 81)), jpegls.JPEG_LS),
-    **dict.fromkeys((f"{_UID}.4.{n}" for n in (90, 91, 92, 93)), jpeg2000.JPEG_2000),
-    **dict.fromkeys((f"{_UID}.4.{n}" for n in (201, 202, 203)), jpeg2000.HTJ2K),
+    **dict.fromkeys((f"{_UID}.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203)), jpeg2000.JPEG_2000),
     **dict.fromkeys((f"{_UID}.4.{n}" for n in (110, 111, 112)), jpegxl.JPEG_XL),
 }
 
