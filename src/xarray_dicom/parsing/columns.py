@@ -14,12 +14,12 @@ from xarray_dicom.parsing.encoding import (
     Encoding,
     IncompleteError,
     MalformedError,
-    Wanted,
     tag_name,
 )
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.lockstep import Leaves
 from xarray_dicom.parsing.values import UnevenValuesError, decode
+from xarray_dicom.parsing.walk import Wanted
 
 
 @dataclass(frozen=True, slots=True)

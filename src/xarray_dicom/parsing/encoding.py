@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from xarray_dicom.parsing.elements import Path
 
 ITEM = 0xFFFEE000
 ITEM_DELIMITER = 0xFFFEE00D
@@ -18,9 +15,6 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
-
-#: Sequences nested deeper than this are taken for damage.
-DEEPEST_NESTING = 64
 
 
 class IncompleteError(Exception):
@@ -71,15 +65,6 @@ class ElementHeader(NamedTuple):
         return self.value + (self.length or 0)
 
 
-class Leaf(NamedTuple):
-    """Where the value of one wanted element of one item lies."""
-
-    path: Path
-    offset: int
-    length: int
-    vr: bytes
-
-
 def is_vr(spelled: bytes) -> bool:
     """Whether two bytes look like a VR: capital letters, as every VR is."""
     return len(spelled) == 2 and 0x40 < spelled[0] < 0x5B and 0x40 < spelled[1] < 0x5B
@@ -125,132 +110,3 @@ def element_header(
                 (length,) = encoding.short.unpack_from(buffer, position + 6)
                 return ElementHeader(tag, vr, position, value, length)
     return ElementHeader(tag, vr, position, value, None if length == UNDEFINED_LENGTH else length)
-
-
-class Wanted:
-    """The paths of elements to note while items are walked, and the sequences on the way."""
-
-    def __init__(self, paths: Collection[Path] = ()) -> None:
-        self.leaves = frozenset(paths)
-        self.sequences = frozenset(path[:n] for path in paths for n in range(1, len(path)))
-
-
-NOTHING = Wanted()
-
-
-@dataclass(slots=True)
-class _Level:
-    is_item: bool
-    end: int | None
-    implicit_vr: bool
-    path: Path | None
-    items: int = 0
-
-
-def skip_sequence(buffer: bytes, position: int, encoding: Encoding) -> int:
-    """First byte after the delimiter of a sequence of undefined length.
-
-    `position` is that of the sequence's value. Structure decides, never a search for the
-    delimiter, since values may hold its bytes.
-    """
-    level = _Level(False, None, encoding.implicit_vr, None)
-    return _walk(buffer, position, encoding, level, NOTHING, [])
-
-
-def walk_item(
-    buffer: bytes, position: int, encoding: Encoding, wanted: Wanted = NOTHING
-) -> tuple[int, list[Leaf]]:
-    """Walk one item element by element.
-
-    Returns
-    -------
-    end, leaves
-        First byte after the item, and the wanted elements found in it.
-    """
-    tag, length = item_header(buffer, position, encoding)
-    if tag != ITEM:
-        raise MalformedError(f"{tag_name(tag)} at byte {position} where an item should start")
-    start = position + 8
-    end = None if length == UNDEFINED_LENGTH else start + length
-    level = _Level(True, end, _item_is_implicit(buffer, start, end, encoding.implicit_vr), ())
-    leaves: list[Leaf] = []
-    return _walk(buffer, start, encoding, level, wanted, leaves), leaves
-
-
-def _item_is_implicit(buffer: bytes, start: int, end: int | None, parent_is: bool) -> bool:
-    if parent_is or end == start or start + 6 > len(buffer):
-        return parent_is
-    if buffer[start : start + 4] in (b"\xfe\xff\x0d\xe0", b"\xff\xfe\xe0\x0d"):
-        return parent_is
-    return not is_vr(buffer[start + 4 : start + 6])
-
-
-def _walk(
-    buffer: bytes,
-    position: int,
-    encoding: Encoding,
-    outermost: _Level,
-    wanted: Wanted,
-    leaves: list[Leaf],
-) -> int:
-    stack = [outermost]
-    while stack:
-        level = stack[-1]
-        if level.end is not None:
-            if position == level.end:
-                stack.pop()
-                continue
-            if position > level.end:
-                raise MalformedError(f"byte {position} lies behind the end of its sequence or item")
-        if level.is_item:
-            position = _walk_element(buffer, position, encoding, stack, wanted, leaves)
-        else:
-            position = _walk_item_header(buffer, position, encoding, stack)
-        if len(stack) > 2 * DEEPEST_NESTING:
-            raise MalformedError(f"sequences are nested more than {DEEPEST_NESTING} levels deep")
-    return position
-
-
-def _walk_item_header(buffer: bytes, position: int, encoding: Encoding, stack: list[_Level]) -> int:
-    level = stack[-1]
-    tag, length = item_header(buffer, position, encoding)
-    start = position + 8
-    if tag == SEQUENCE_DELIMITER and level.end is None:
-        stack.pop()
-        return start
-    if tag != ITEM:
-        raise MalformedError(f"{tag_name(tag)} at byte {position} where an item should start")
-    path = level.path if level.items == 0 else None
-    level.items += 1
-    end = None if length == UNDEFINED_LENGTH else start + length
-    if path is None and end is not None:
-        return end
-    implicit = _item_is_implicit(buffer, start, end, level.implicit_vr)
-    stack.append(_Level(True, end, implicit, path))
-    return start
-
-
-def _walk_element(
-    buffer: bytes,
-    position: int,
-    encoding: Encoding,
-    stack: list[_Level],
-    wanted: Wanted,
-    leaves: list[Leaf],
-) -> int:
-    level = stack[-1]
-    element = element_header(buffer, position, encoding, level.implicit_vr)
-    if element.tag == ITEM_DELIMITER and level.end is None:
-        stack.pop()
-        return position + 8
-    path = None if level.path is None else (*level.path, element.tag)
-    on_the_way = path in wanted.sequences and element.vr in (b"SQ", b"UN", b"")
-    if element.length is None or on_the_way:
-        end = None if element.length is None else element.end
-        implicit = level.implicit_vr
-        stack.append(_Level(False, end, implicit, path if on_the_way else None))
-        return element.value
-    if path in wanted.leaves and element.vr != b"SQ":
-        assert path is not None
-        leaves.append(Leaf(path, element.value, element.length, element.vr))
-    return element.end

@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 from xarray_dicom.parsing.elements import Path
 from xarray_dicom.parsing.encoding import (
     ITEM,
-    NOTHING,
     SEQUENCE_DELIMITER,
     UNDEFINED_LENGTH,
     Encoding,
     IncompleteError,
-    Leaf,
     MalformedError,
-    Wanted,
     item_header,
     tag_name,
-    walk_item,
 )
 from xarray_dicom.parsing.lockstep import UNDEFINED, Leaves, Lockstep, Positions
+from xarray_dicom.parsing.walk import NOTHING, Leaf, Wanted, walk_item
 
 #: Ways that items may begin before the remaining ones are walked one by one.
 MOST_PATTERNS = 16

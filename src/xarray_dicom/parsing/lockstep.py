@@ -23,8 +23,8 @@ from xarray_dicom.parsing.encoding import (
     SEQUENCE_DELIMITER,
     UNDEFINED_LENGTH,
     Encoding,
-    Wanted,
 )
+from xarray_dicom.parsing.walk import Wanted
 
 Positions = NDArray[np.int64]
 

@@ -30,10 +30,10 @@ from xarray_dicom.parsing.encoding import (
     MalformedError,
     element_header,
     is_vr,
-    skip_sequence,
     tag_name,
 )
 from xarray_dicom.parsing.items import Trace, trace_items
+from xarray_dicom.parsing.walk import check_nesting, skip_sequence
 
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008
@@ -255,6 +255,8 @@ class Outline:
             end = element.end if element.length is not None else self._skip(content, element)
             if end > len(content):
                 raise IncompleteError(end)
+            if element.tag != PER_FRAME_GROUPS:
+                self._check_nesting(content, element)
             if element.tag == NUMBER_OF_FRAMES:
                 digits = content[element.value : end].strip(b"\0 ")
                 self._frames = int(digits) if digits.isdigit() and len(digits) < 11 else 0
@@ -268,6 +270,14 @@ class Outline:
         group = element.tag >> 16
         if (not before and group > 0x0028) or (before and element.tag <= before[-1]):
             raise self._fault("")
+
+    def _check_nesting(self, content: bytes, element: ElementHeader) -> None:
+        try:
+            check_nesting(content, element, self.encoding)
+        except MalformedError as error:
+            raise self._fault(
+                f"{tag_name(element.tag)} at byte {element.start}: {error}"
+            ) from error
 
     def _skip(self, content: bytes, element: ElementHeader) -> int:
         try:
