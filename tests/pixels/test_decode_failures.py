@@ -6,6 +6,7 @@ import resource
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -16,6 +17,7 @@ from pydicom.pixels import get_encoder
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
 from xarray_dicom.pixels import PixelFormat, decode_frame, decode_native_run, unpack_bits
+from xarray_dicom.pixels.codecs import TABLE
 
 UID = "1.2.840.10008.1.2"
 SHAPE = (48, 40)
@@ -208,6 +210,29 @@ def test_deflate_bombs_cost_nothing() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 
+def test_recompressed_jpeg_bombs_cost_nothing() -> None:
+    plain = jpeg(noise(3))
+    metadata = (b"\xff\xe5\xff\xff" + bytes(65533)) * 800
+    bomb = imagecodecs.jpegxl_encode_jpeg(plain[:2] + metadata + plain[2:])
+    with pytest.raises(CorruptDicomError, match="JPEG XL"):
+        decode_frame(bomb, pixel_format(".4.111", 3))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("syntax", [".5", ".4.50", ".4.70", ".4.80", ".4.90", ".4.201"])
+def test_highdicom_stands_in_for_a_codec_that_is_not_compiled_in(
+    syntax: str, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fmt, codestream = pixel_format(syntax, samples), CODESTREAMS[syntax, samples]
+    expected = decode_frame(codestream, fmt).astype(int)
+    absent = replace(TABLE[fmt.transfer_syntax], available=lambda: False)
+    monkeypatch.setitem(TABLE, fmt.transfer_syntax, absent)
+    atol = 1 if syntax == ".4.50" else 0
+    np.testing.assert_allclose(decode_frame(codestream, fmt).astype(int), expected, atol=atol)
+    with pytest.raises(CorruptDicomError):
+        decode_frame(codestream[:50], fmt)
+
+
 @pytest.mark.parametrize("syntax", [".1", ".2"])
 def test_native_frames_that_are_too_short(syntax: str) -> None:
     fmt = pixel_format(syntax, shape=(65535, 65535))
@@ -244,8 +269,9 @@ def test_colour_that_is_not_read_is_named(photometric: str) -> None:
         decode_frame(bytes(fmt.frame_nbytes), fmt)
 
 
-def test_odd_depths_are_named() -> None:
-    fmt = PixelFormat(f"{UID}.1", 4, 4, 1, 24, 24, 23, 0, "MONOCHROME2")
+@pytest.mark.parametrize("syntax", [".1", ".4.50", ".5"])
+def test_odd_depths_are_named(syntax: str) -> None:
+    fmt = PixelFormat(f"{UID}{syntax}", 4, 4, 1, 24, 24, 23, 0, "MONOCHROME2")
     with pytest.raises(UnsupportedDicomError, match="Bits Allocated"):
         decode_frame(bytes(48), fmt)
 

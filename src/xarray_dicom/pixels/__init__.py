@@ -5,5 +5,21 @@ from __future__ import annotations
 from xarray_dicom.pixels.bits import unpack_bits
 from xarray_dicom.pixels.decode import decode_frame, decode_native_run
 from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.pixels.modality import (
+    fraction_transform,
+    modality_transform,
+    real_world_transform,
+)
+from xarray_dicom.pixels.transform import Stored, Transform
 
-__all__ = ["PixelFormat", "decode_frame", "decode_native_run", "unpack_bits"]
+__all__ = [
+    "PixelFormat",
+    "Stored",
+    "Transform",
+    "decode_frame",
+    "decode_native_run",
+    "fraction_transform",
+    "modality_transform",
+    "real_world_transform",
+    "unpack_bits",
+]

@@ -128,6 +128,10 @@ def _require_supported(fmt: PixelFormat) -> None:
             f"Photometric Interpretation (0028,0004) {fmt.photometric} with {fmt.samples} "
             "samples per pixel is not supported"
         )
+    if fmt.bits_allocated not in native.ALLOCATED[fmt.element]:
+        raise UnsupportedDicomError(
+            f"Bits Allocated (0028,0100) of {fmt.bits_allocated} is not supported for {fmt.element}"
+        )
 
 
 def _require_agreement(header: CodestreamHeader, fmt: PixelFormat, allow_smaller: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from xarray_dicom.pixels.codecs import fallback, jpeg, jpeg2000, jpegls, jpegxl, native, rle
 from xarray_dicom.pixels.codecs.base import Codec, Raster
 
@@ -26,7 +28,9 @@ TABLE: dict[str, Codec] = {
 def codec_for(transfer_syntax: str) -> Codec:
     """The codec of a transfer syntax: the table's where it is compiled in, else highdicom."""
     codec = TABLE.get(transfer_syntax)
-    return codec if codec is not None and codec.available() else fallback.HIGHDICOM
+    if codec is None:
+        return fallback.HIGHDICOM
+    return codec if codec.available() else replace(codec, decode=fallback.HIGHDICOM.decode)
 
 
 __all__ = ["TABLE", "Codec", "Raster", "codec_for"]

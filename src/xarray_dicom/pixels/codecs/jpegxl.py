@@ -15,6 +15,10 @@ from xarray_dicom.pixels.codestream import CodestreamHeader, jpeg_header, jpegxl
 
 RECOMPRESSED_JPEG = "1.2.840.10008.1.2.4.111"
 
+# A JPEG is about a fifth larger; what it grows beyond that is metadata, or hostile.
+_GROWTH = 8
+_HEADROOM = 2**20
+
 
 def _header(codestream: Buffer) -> CodestreamHeader:
     rows, columns = jpegxl_size(codestream)
@@ -25,7 +29,8 @@ def _decode(request: Request) -> Raster:
     fmt = request.format
     if fmt.transfer_syntax == RECOMPRESSED_JPEG and b"jbrd" in bytes(request.codestream):
         # The original JPEG comes back bit for bit, and with it the rules for its colour.
-        original = imagecodecs.jpegxl_decode_jpeg(request.source, numthreads=1)
+        limit = bytearray(_GROWTH * len(request.codestream) + _HEADROOM)
+        original = imagecodecs.jpegxl_decode_jpeg(request.source, numthreads=1, out=limit)
         return jpeg.decode(replace(request, codestream=original, header=jpeg_header(original)))
     dtype = np.dtype(f"u{fmt.dtype.itemsize}" if fmt.dtype.kind == "i" else fmt.dtype)
     pixels = imagecodecs.jpegxl_decode(request.source, numthreads=1, out=request.target(dtype))

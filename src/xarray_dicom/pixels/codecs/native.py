@@ -16,7 +16,8 @@ from xarray_dicom.pixels.format import PixelFormat
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
-_ALLOCATED = {
+#: Bits Allocated that NumPy has a type for, by pixel data element.
+ALLOCATED = {
     "PixelData": (1, 8, 16, 32, 64),
     "FloatPixelData": (32,),
     "DoubleFloatPixelData": (64,),
@@ -24,17 +25,7 @@ _ALLOCATED = {
 
 
 def stored_dtype(fmt: PixelFormat) -> np.dtype[np.generic]:
-    """Type of a sample as it lies in the file, byte order included.
-
-    Raises
-    ------
-    UnsupportedDicomError
-        If no type has as many bits as are allocated.
-    """
-    if fmt.bits_allocated not in _ALLOCATED[fmt.element]:
-        raise UnsupportedDicomError(
-            f"Bits Allocated (0028,0100) of {fmt.bits_allocated} is not supported for {fmt.element}"
-        )
+    """Type of a sample as it lies in the file, byte order included."""
     return fmt.dtype.newbyteorder(">" if fmt.transfer_syntax == BIG_ENDIAN else "<")
 
 
