@@ -67,6 +67,6 @@ def compare(folder: Path) -> None:
             ]
         )
     head = ["lengths", "open s", "columns s", "blocks left", "times highdicom, a frame"]
-    print_table("Segmentation of 100,000 frames, local", head, rows)
+    print("\nSegmentation of 100,000 frames, local")
+    print_table(head, rows)
     print(f"  highdicom: {1e6 * theirs:.0f} µs a frame at 5,000 frames")
-    print("  columns: at most 1 s; blocks: below 10,000; per frame: at least 30 times")

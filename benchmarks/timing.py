@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from proxy import LatencyProxy
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -25,14 +26,20 @@ class Cost(Generic[T]):
     result: T
 
 
-def cost(action: Callable[[], T], proxy: LatencyProxy, repetitions: int) -> Cost[T]:
-    """Run `action` a number of times after a warm-up, and take medians."""
-    action()
+def cost(
+    action: Callable[[S], T], proxy: LatencyProxy, repetitions: int, prepare: Callable[[], S]
+) -> Cost[T]:
+    """Run `action` on what `prepare` returns, after a warm-up, and take medians.
+
+    The clock stands still while `prepare` runs.
+    """
+    action(prepare())
     seconds, requests, received = [], [], []
     for _ in range(repetitions):
+        subject = prepare()
         gc.collect()
         before = proxy.requests, proxy.bytes_sent, time.perf_counter()
-        result = action()
+        result = action(subject)
         seconds.append(time.perf_counter() - before[2])
         requests.append(proxy.requests - before[0])
         received.append(proxy.bytes_sent - before[1])
@@ -46,11 +53,10 @@ def allocated_blocks() -> int:
     return sys.getallocatedblocks()
 
 
-def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print `rows` in aligned columns."""
     cells = [list(map(str, row)) for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    print(f"\n{title}")
     for number, row in enumerate(cells):
         first, *others = zip(row, widths, strict=True)
         numbers = [cell.rjust(width) for cell, width in others]
