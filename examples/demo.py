@@ -110,7 +110,8 @@ def main() -> None:
                 image = ct.image.compute()
             print(f"mean of the CT in the liver: {float(image.where(liver == 1).mean()):.1f} HU\n")
             with step("read all organs as a label map", proxy):
-                labels = on_ct.dicom.labelmap(overlap="first").compute()
+                labels = organs.dicom.labelmap(overlap="first")
+                labels = labels.dicom.on_grid_of(ct).compute()
         draw(region, image, labels, liver, options.output)
         print(f"drew {options.output}")
         if options.thumbnail:
