@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xarray_dicom import accessor
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,
@@ -28,6 +29,8 @@ __all__ = [
     "UnsupportedDicomError",
     "__version__",
 ]
+
+accessor.register()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from xarray import conventions
 from xarray.core import indexing
 
 from xarray_dicom.index import frame_of_reference_coordinates, segment_coordinates
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.image import ImageLayout
+from xarray_dicom.layout.image import ImageLayout, Linear
 from xarray_dicom.layout.segments import Segment
 from xarray_dicom.reading.array import DicomArray
 
@@ -28,21 +29,52 @@ HANDLE = "dicom"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Handle:
-    """What the accessor needs of the object that a variable was opened from.
+class Grid:
+    """Where the pixels of a variable lie along its spatial axes, as opened.
 
     Attributes
     ----------
-    instances
-        The instances, in the order of the variable's frames.
-    layout
-        The layout, as opened.
+    z
+        Coordinate of every plane; empty where planes have none.
+    y, x
+        Coordinate of the first pixel, and spacing; None where the axis has no coordinate.
     """
 
-    instances: tuple[Instance, ...]
-    shape: tuple[int, ...]
-    segments: tuple[Segment, ...]
+    z: tuple[float, ...]
+    y: tuple[float, float] | None
+    x: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handle:
+    """What the accessor needs of the object that a variable was opened from.
+
+    It travels in the variable's encoding, so it is small and pickles without the header.
+
+    Attributes
+    ----------
+    array
+        The frames, as opened.
+    sizes
+        Length of each dimension, as opened.
+    grid
+        Where the pixels lie.
+    linear
+        The rescale that CF decoding applied, if any.
+    segments
+        Descriptions of the segments of a segmentation.
+    """
+
     array: DicomArray
+    sizes: dict[str, int]
+    grid: Grid
+    linear: Linear | None
+    segments: tuple[Segment, ...]
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The instances, in the order of the variable's frames."""
+        return self.array.frames.instances
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
         return self
@@ -65,6 +97,7 @@ def to_dataset(
         As in `xarray.open_dataset`.
     """
     array = DicomArray(layout.frames)
+    scaled = _for_variable(mask_and_scale, layout.name)
     attrs = {**layout.attrs, **_place(layout)}
     if layout.linear is not None:
         # float32 for both keeps CF decoding in float32; 32-bit integers need float64.
@@ -75,10 +108,9 @@ def to_dataset(
         "preferred_chunks": preferred_chunks(layout),
         "frame_shape": layout.frames.instances[0].format.shape,
         "source": layout.frames.instances[0].source.location,
-        HANDLE: Handle(layout.frames.instances, layout.frames.shape, layout.segments, array),
+        HANDLE: _handle(layout, array, scaled),
     }
     raw = xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
-    scaled = _for_variable(mask_and_scale, layout.name)
     variables, dataset_attrs, _ = conventions.decode_cf_variables(
         {layout.name: raw},
         layout.dataset_attrs,
@@ -95,6 +127,19 @@ def to_dataset(
     dataset = xr.Dataset(variables, coords=_coordinates(layout, dropped), attrs=dataset_attrs)
     dataset.encoding["source"] = layout.frames.instances[0].source.location
     return dataset
+
+
+def _handle(layout: ImageLayout, array: DicomArray, scaled: bool) -> Handle:
+    known = layout.coordinates
+    z = tuple(np.atleast_1d(known["z"].values).tolist()) if "z" in known else ()
+    y, x = (_first_and_step(known[dim].values) if dim in known else None for dim in ("y", "x"))
+    linear = layout.linear if scaled else None
+    return Handle(array, layout.sizes, Grid(z, y, x), linear, layout.segments)
+
+
+def _first_and_step(values: NDArray[np.float64]) -> tuple[float, float]:
+    step = float(values[1] - values[0]) if len(values) > 1 else 1.0
+    return float(values[0]), step
 
 
 def _place(layout: ImageLayout) -> dict[str, Any]:

@@ -289,7 +289,8 @@ def read_format(dataset: Dataset, transfer_syntax: str, element: str, location: 
             return default
         if not isinstance(value, int):
             raise CorruptDicomError(
-                f"{location}: {keyword} {_tag_text(keyword)} is {value!r}, so its pixels can't be read"
+                f"{location}: {keyword} {_tag_text(keyword)} is {value!r}, so its pixels can't be "
+                "read"
             )
         return int(value)
 
@@ -321,7 +322,8 @@ def read_format(dataset: Dataset, transfer_syntax: str, element: str, location: 
     whole_bytes = allocated == 1 or allocated in (8, 16, 32, 64)
     if not whole_bytes or not (is_float or 1 <= stored <= allocated):
         raise UnsupportedDicomError(
-            f"{location}: Bits Allocated (0028,0100) {allocated} with Bits Stored (0028,0101) {stored}"
+            f"{location}: Bits Allocated (0028,0100) {allocated} with Bits Stored (0028,0101) "
+            f"{stored}"
         )
     return pixel_format
 

@@ -74,7 +74,13 @@ class DicomArray(BackendArray):
         outer, y, x = picks[:n_outer], picks[n_outer], picks[n_outer + 1]
         channels = picks[-1] if self.frames.samples > 1 else None
         plan = plan_outer(
-            self.frames.placement, self.frames.outer_shape, self.frames.tile, outer, y, x
+            self.frames.placement,
+            self.frames.outer_shape,
+            self.frames.tile,
+            outer,
+            y,
+            x,
+            ordered=self.frames.paint is None,
         )
         shape = (prod(axis.count for axis in outer), y.count, x.count)
         pixels = await self._fill(plan, shape, _positions(channels))
@@ -147,6 +153,7 @@ class DicomArray(BackendArray):
                 points[:-2],
                 points[-2],
                 points[-1],
+                ordered=self.frames.paint is None,
             )
             piece = await self._fill(plan, (part.stop - part.start,), channels)
             if n <= POINTS_AT_ONCE:

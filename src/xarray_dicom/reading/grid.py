@@ -152,6 +152,8 @@ def plan_outer(
     outer: Sequence[AxisPicks],
     y: AxisPicks,
     x: AxisPicks,
+    *,
+    ordered: bool = True,
 ) -> Plan:
     """Plan an orthogonal selection.
 
@@ -165,6 +167,8 @@ def plan_outer(
         Rows and columns of one frame.
     outer, y, x
         The positions picked on each axis.
+    ordered
+        Whether later frames must be placed after earlier ones that they overlap.
     """
     counts = [picks.count for picks in outer]
     if not prod(counts) or not y.count or not x.count:
@@ -195,7 +199,7 @@ def plan_outer(
         kept.append(hit)
         filled += n_y * n_x * len(rows)
     chosen = np.asarray(kept, dtype=np.int64)
-    overlapping = placement.overlapping and len(chosen) > 1
+    overlapping = ordered and placement.overlapping and len(chosen) > 1
     layers = _layers(hits.cell[chosen], hits.y[chosen], hits.x[chosen], tile, overlapping)
     covered = not overlapping and filled == asked.size * y.count * x.count
     return Plan(targets, hits.frame[chosen], layers, covered)
@@ -224,6 +228,8 @@ def plan_points(
     outer: Sequence[Int64s],
     y: Int64s,
     x: Int64s,
+    *,
+    ordered: bool = True,
 ) -> Plan:
     """Plan a pointwise selection: 1-D positions of equal length, one per axis.
 
@@ -266,6 +272,6 @@ def plan_points(
         kept.append(hit)
         filled += len(inside)
     chosen = np.asarray(kept, dtype=np.int64)
-    overlapping = placement.overlapping and len(chosen) > 1
+    overlapping = ordered and placement.overlapping and len(chosen) > 1
     layers = _layers(hits.cell[chosen], hits.y[chosen], hits.x[chosen], tile, overlapping)
     return Plan(targets, hits.frame[chosen], layers, not overlapping and filled == n)

@@ -1,0 +1,119 @@
+"""One image on the grid of another."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import xarray as xr
+
+from xarray_dicom.accessor.geometry import AXES, affine_of
+from xarray_dicom.accessor.lazy import PlacedArray, lazy_variable, source_positions
+from xarray_dicom.accessor.subject import image_of
+from xarray_dicom.dataset import HANDLE, Handle
+from xarray_dicom.errors import DicomError
+from xarray_dicom.layout.geometry import AxisMatch, match_grids
+
+Array = TypeVar("Array", bound=xr.Dataset | xr.DataArray)
+
+
+def on_grid_of(obj: Array, other: xr.Dataset | xr.DataArray) -> Array:
+    """Pad, crop and reverse the image of `obj` so that it lies on the grid of `other`.
+
+    Raises
+    ------
+    DicomError
+        If the two have different frames of reference, or their grids differ by more than
+        1 % of a pixel at a corner; names the difference.
+    """
+    image, target = image_of(obj), image_of(other)
+    _require_one_frame(image, target)
+    if ("z" in image.dims) != ("z" in target.dims):
+        flat, deep = (target, image) if "z" in image.dims else (image, target)
+        raise DicomError(
+            f"{flat.name!r} is one plane without a dimension z, and {deep.name!r} has one: select "
+            "a plane, or open the single image in a list"
+        )
+    shapes = [[array.sizes.get(dim, 1) for dim in AXES] for array in (target, image)]
+    matches = match_grids(affine_of(target), affine_of(image), shapes[0], shapes[1])
+    by_dim = dict(zip(AXES, matches, strict=True))
+    placed = _place(image, target, by_dim)
+    spatial = {dim for dim in AXES if dim in image.dims}
+    coords: dict[Any, Any] = {
+        name: coordinate
+        for name, coordinate in image.coords.items()
+        if name not in (*AXES, "frame_of_reference") and not spatial & set(coordinate.dims)
+    }
+    result = xr.DataArray(placed, name=image.name)
+    result = result.assign_coords(_own_indexes(image, coords))
+    result = result.assign_coords(_grid_coordinates(target))
+    result.attrs |= {
+        key: target.attrs[key]
+        for key in ("affine", "coordinate_system", "frame_of_reference_uid")
+        if key in target.attrs
+    }
+    if isinstance(obj, xr.Dataset):
+        return cast(Array, result.to_dataset().assign_attrs(obj.attrs))
+    return cast(Array, result)
+
+
+def _require_one_frame(image: xr.DataArray, target: xr.DataArray) -> None:
+    one, two = (array.attrs.get("frame_of_reference_uid") for array in (image, target))
+    if one != two:
+        raise DicomError(
+            f"{image.name!r} and {target.name!r} have different frames of reference, {one} and "
+            f"{two}: positions in one mean nothing in the other"
+        )
+
+
+def _own_indexes(image: xr.DataArray, coords: dict[Any, Any]) -> xr.Coordinates:
+    kept = image.coords.to_dataset().drop_vars([n for n in image.coords if n not in coords])
+    return kept.coords
+
+
+def _grid_coordinates(target: xr.DataArray) -> xr.Coordinates:
+    names = [*AXES, "frame_of_reference"]
+    kept = target.coords.to_dataset().drop_vars([n for n in target.coords if n not in names])
+    return kept.coords
+
+
+def fill_of(image: xr.DataArray) -> Any:
+    """The value of `image` where there is no pixel."""
+    handle = image.encoding.get(HANDLE)
+    if (
+        isinstance(handle, Handle)
+        and handle.linear is None
+        and not isinstance(handle.array.frames.fill, tuple)
+    ):
+        return image.dtype.type(handle.array.frames.fill)
+    if "c" in image.dims:
+        return np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1.0
+    return image.dtype.type(0) if image.dtype.kind in "iub" else np.nan
+
+
+def _place(image: xr.DataArray, target: xr.DataArray, matches: dict[str, AxisMatch]) -> xr.Variable:
+    sizes = {dim: target.sizes.get(dim, 1) for dim in AXES}
+    fill = fill_of(image)
+    if image.chunks is None:
+        own: tuple[AxisMatch | None, ...] = tuple(matches.get(str(dim)) for dim in image.dims)
+        shape = tuple(sizes.get(str(dim), image.sizes[dim]) for dim in image.dims)
+        placed = PlacedArray(image.variable, shape, own, fill)
+        return lazy_variable(placed, image.dims, dict(image.attrs))
+    variable = image.variable
+    for dim in (d for d in AXES if d in image.dims):
+        size = image.sizes[dim]
+        own_index = source_positions(np.arange(sizes[dim]), matches[dim])
+        inside = np.flatnonzero((own_index >= 0) & (own_index < size))
+        if not len(inside):
+            variable = variable.isel({dim: slice(0, 0)}).pad(
+                {dim: (0, sizes[dim])}, constant_values=fill
+            )
+            continue
+        first, last = int(own_index[inside[0]]), int(own_index[inside[-1]])
+        step = -1 if matches[dim].flip else 1
+        stop = last + step
+        variable = variable.isel({dim: slice(first, stop if stop >= 0 else None, step)})
+        before, after = int(inside[0]), sizes[dim] - int(inside[-1]) - 1
+        if before or after:
+            variable = variable.pad({dim: (before, after)}, constant_values=fill)
+    return variable

@@ -1,0 +1,137 @@
+"""A label map of a segmentation's masks, built frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.core import indexing
+
+from xarray_dicom.accessor.subject import handle_of, positions
+from xarray_dicom.errors import DicomError
+from xarray_dicom.layout.frames import FrameArray, LabelPaint, Overlap
+from xarray_dicom.layout.placement import Placed, TileGrid
+from xarray_dicom.layout.segmentation import DESCRIPTIONS, flags
+from xarray_dicom.layout.segments import Segment
+from xarray_dicom.reading.array import DicomArray
+
+SPATIAL = ("z", "y", "x")
+OVERLAPS = ("error", "first", "last")
+
+
+def labelmap_of(
+    array: xr.DataArray,
+    segments: Sequence[int | str] | int | str | None = None,
+    overlap: Overlap = "error",
+) -> xr.DataArray:
+    """Paint the masks of `array` into one lazy label map; see `DicomDatasetAccessor.labelmap`."""
+    handle = handle_of(array)
+    if overlap not in OVERLAPS:
+        raise DicomError(f"overlap is {overlap!r}, but must be one of {', '.join(OVERLAPS)}")
+    if "segment" not in handle.sizes:
+        raise DicomError(f"{array.name!r} has no masks by segment: it may be a label map already")
+    if handle.array.frames.transform.dtype.kind == "f":
+        raise DicomError(
+            "a FRACTIONAL segmentation has no label map: threshold it, then combine its segments"
+        )
+    chosen = _chosen(array, handle.segments, segments)
+    frames = paint(handle.array.frames, handle.segments, chosen, overlap)
+    dims = tuple(dim for dim in handle.sizes if dim in (*SPATIAL, "frame"))
+    attrs = {**array.attrs, **flags(chosen, frames.dtype)}
+    encoding = {
+        "preferred_chunks": {
+            dim: size
+            for dim, size in array.encoding.get("preferred_chunks", {}).items()
+            if dim in dims
+        },
+        "source": array.encoding.get("source"),
+    }
+    lazy = indexing.LazilyIndexedArray(DicomArray(frames))
+    variable = xr.Variable(dims, lazy, attrs, encoding)
+    variable = variable.isel({dim: positions(array, handle, dim) for dim in dims})
+    if array.chunks is not None:
+        chunks = {dim: size for dim, size in array.chunksizes.items() if dim in variable.dims}
+        variable = variable.chunk(chunks)
+    result = xr.DataArray(variable, name="labelmap")
+    result = result.assign_coords(_without_segments(array))
+    return result.transpose(*(dim for dim in array.dims if dim in dims))
+
+
+def _without_segments(array: xr.DataArray) -> xr.Coordinates:
+    coords = array.coords.to_dataset()
+    described = {"segment", "segment_label", *DESCRIPTIONS}
+    along = {name for name, coord in coords.coords.items() if "segment" in coord.dims}
+    return coords.drop_vars((described & set(coords.coords)) | along).coords
+
+
+def _chosen(
+    array: xr.DataArray,
+    known: tuple[Segment, ...],
+    segments: Sequence[int | str] | int | str | None,
+) -> tuple[Segment, ...]:
+    if segments is None:
+        numbers = set(np.atleast_1d(array.coords["segment"].values).tolist())
+        return tuple(segment for segment in known if segment.number in numbers)
+    asked = [segments] if isinstance(segments, (int, str)) else list(segments)
+    labels = {segment.label for segment in known}
+    by_number = {segment.number for segment in known}
+    for one in asked:
+        if one not in (labels if isinstance(one, str) else by_number):
+            listed = ", ".join(f"{segment.number} {segment.label!r}" for segment in known)
+            raise KeyError(f"no segment {one!r}; there are {listed}")
+    return tuple(s for s in known if s.number in asked or s.label in asked)
+
+
+def paint(
+    frames: FrameArray,
+    known: tuple[Segment, ...],
+    chosen: tuple[Segment, ...],
+    overlap: Overlap,
+) -> FrameArray:
+    """The frame table of the label map: the masks of `chosen` on planes without segments."""
+    n_planes = int(np.prod(frames.outer_shape[1:], dtype=np.int64))
+    wanted = np.isin([s.number for s in known], [s.number for s in chosen])
+    placed = _placed(frames)
+    segment, plane = np.divmod(placed.cell, n_planes)
+    kept = wanted[segment]
+    numbers = np.asarray([s.number for s in known], np.int64)
+    labels = np.zeros(int(frames.starts[-1]), np.int64)
+    labels[placed.frame] = numbers[segment]
+    placement = Placed(
+        placed.frame[kept].astype(np.int64),
+        plane[kept],
+        placed.y[kept].astype(np.int64),
+        placed.x[kept].astype(np.int64),
+        n_cells=n_planes,
+        plane=frames.plane,
+        tile=frames.tile,
+    )
+    largest = max((s.number for s in chosen), default=0)
+    return replace(
+        frames,
+        outer_shape=frames.outer_shape[1:],
+        placement=placement,
+        paint=LabelPaint(labels, overlap, np.dtype(np.min_scalar_type(largest))),
+    )
+
+
+def _placed(frames: FrameArray) -> Placed:
+    """The placement frame by frame, also where it is arithmetic."""
+    placement: Any = frames.placement
+    if isinstance(placement, Placed):
+        return placement
+    assert isinstance(placement, TileGrid)
+    cells = np.arange(len(placement.planes))
+    hits = placement.find(cells, (0, placement.rows), (0, placement.columns))
+    return Placed(
+        hits.frame,
+        cells[hits.cell],
+        hits.y,
+        hits.x,
+        n_cells=len(cells),
+        plane=frames.plane,
+        tile=frames.tile,
+    )
