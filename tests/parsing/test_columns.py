@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from encoded_objects import SEQUENCE_DELIMITER, item_bytes, leave_lengths_undefined
@@ -227,6 +229,21 @@ def test_more_patterns_than_are_searched_for(monkeypatch: pytest.MonkeyPatch) ->
     columns = read_columns(groups(sequence, False, True, True), PATHS, 20)
     assert columns.walked == 10
     assert_same(columns, sequence)
+
+
+def test_items_that_begin_in_turns() -> None:
+    """Each begins differently from the one before: one chain all the same."""
+    sequence = [plain_item(frame) for frame in range(60)]
+    for frame, item in enumerate(sequence):
+        if frame % 2:
+            item.Modality = "MR"
+        leave_lengths_undefined(item)
+    content = item_bytes(sequence, False, True) * 300
+    begin = time.perf_counter()
+    columns = read_columns(FunctionalGroups(content, False, True, True), PATHS, 18000)
+    assert time.perf_counter() - begin < 3
+    assert columns.walked == 0
+    assert columns.columns[0x00080060,].count.tolist() == [0, 1] * 9000
 
 
 @pytest.mark.parametrize("n_frames", [1, 4, 2**31])

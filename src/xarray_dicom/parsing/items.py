@@ -8,7 +8,7 @@ reached by that chain.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from xarray_dicom.parsing.encoding import (
     item_header,
     tag_name,
 )
-from xarray_dicom.parsing.lockstep import UNDEFINED, Leaves, Lockstep, Positions
+from xarray_dicom.parsing.lockstep import UNDEFINED, Leaves, Lockstep, Positions, Walk
 from xarray_dicom.parsing.walk import NOTHING, Leaf, Wanted, walk_item
 
 #: Ways that items may begin before the remaining ones are walked one by one.
@@ -60,25 +60,47 @@ class Trace:
     needed: int = 0
 
 
-@dataclass(slots=True)
 class _Candidates:
-    """Places where items of undefined length may start, and where each would end."""
+    """Places where items of undefined length may start, and where each would end.
 
-    starts: Positions
-    ends: Positions
-    leaves: dict[Path, list[Leaves]]
-    number: Positions
+    Sorted by place, whichever pattern found them, so that a chain runs through items that
+    begin differently. `number` tells which item of the sequence each one proved to be.
+    """
 
-    def run(self, position: int) -> tuple[int, int] | None:
-        """Candidates ``[first, last)`` that form a chain from `position` on."""
+    def __init__(self) -> None:
+        self.starts = np.empty(0, np.int64)
+        self.ends = np.empty(0, np.int64)
+        self.leaves: list[tuple[Path, Leaves]] = []
+        self.number = np.empty(0, np.int64)
+        self._id = np.empty(0, np.int64)
+        self._broken = np.empty(0, np.int64)
+
+    def add(self, starts: Positions, walk: Walk) -> None:
+        """Add the places that one pattern found."""
+        base = self.number.size
+        self.number = np.append(self.number, np.full(starts.size, -1))
+        for path, parts in walk.leaves.items():
+            self.leaves += [(path, replace(part, item=part.item + base)) for part in parts]
+        every_start = np.concatenate([self.starts, starts])
+        order = np.argsort(every_start, kind="stable")
+        self.starts = every_start[order]
+        self.ends = np.concatenate([self.ends, walk.ends])[order]
+        self._id = np.append(self._id, base + np.arange(starts.size))[order]
+        goes_on = np.append(self.ends[:-1] == self.starts[1:], False)
+        self._broken = np.flatnonzero(~goes_on)
+
+    def follow(self, position: int, count: int) -> tuple[int, int] | None:
+        """Number the chain that starts at `position` from `count`; its items, and its end."""
         first = int(np.searchsorted(self.starts, position))
         if first == self.starts.size or self.starts[first] != position:
             return None
-        broken = np.flatnonzero(self.ends[first:-1] != self.starts[first + 1 :])
-        last = first + int(broken[0]) + 1 if broken.size else self.starts.size
+        last = int(self._broken[np.searchsorted(self._broken, first)]) + 1
         if self.ends[last - 1] < 0:
             last -= 1
-        return (first, last) if last > first else None
+        if last == first:
+            return None
+        self.number[self._id[first:last]] = np.arange(count, count + last - first)
+        return last - first, int(self.ends[last - 1])
 
 
 class _Tracer:
@@ -89,7 +111,8 @@ class _Tracer:
         self.wanted = wanted
         self.lockstep = Lockstep(buffer, encoding, wanted)
         self.trace = Trace()
-        self.candidates: dict[bytes, _Candidates] = {}
+        self.candidates = _Candidates()
+        self.patterns: set[bytes] = set()
         # Items of known length, gathered to be walked together in the end.
         self.known_number = array("q")
         self.known_start = array("q")
@@ -149,27 +172,26 @@ class _Tracer:
             raise IncompleteError(needed)
 
     def _chain(self, position: int) -> int:
-        """Follow items of undefined length that begin alike; the first one is at `position`."""
+        """Follow items of undefined length, the first one at `position`."""
         pattern = self.buffer[position : position + 14]
-        if pattern not in self.candidates and len(self.candidates) < MOST_PATTERNS:
-            self.candidates[pattern] = self._search(pattern, position)
-        known = self.candidates.get(pattern)
-        run = known.run(position) if known else None
-        if known is None or run is None:
+        if pattern not in self.patterns and len(self.patterns) < MOST_PATTERNS:
+            self.patterns.add(pattern)
+            self._search(pattern, position)
+        found = self.candidates.follow(position, self.trace.count)
+        if found is None:
             return self._walk_one(position)
-        first, last = run
-        known.number[first:last] = np.arange(self.trace.count, self.trace.count + last - first)
-        self.trace.count += last - first
-        return int(known.ends[last - 1])
+        items, end = found
+        self.trace.count += items
+        return end
 
-    def _search(self, pattern: bytes, position: int) -> _Candidates:
-        starts = []
+    def _search(self, pattern: bytes, position: int) -> None:
+        starts = array("q")
         while position >= 0:
             starts.append(position)
             position = self.buffer.find(pattern, position + 8)
         found = np.array(starts, np.int64)
         walk = self.lockstep.walk(found + 8, np.full(found.size, UNDEFINED, np.int64))
-        return _Candidates(found, walk.ends, walk.leaves, np.full(found.size, -1, np.int64))
+        self.candidates.add(found, walk)
 
     def _walk_one(self, position: int) -> int:
         end, leaves = walk_item(self.buffer, position, self.encoding, self.wanted)
@@ -193,8 +215,8 @@ class _Tracer:
         self._keep(walk.leaves, number)
 
     def _finish_chains(self) -> None:
-        for candidates in self.candidates.values():
-            self._keep(candidates.leaves, candidates.number)
+        for path, part in self.candidates.leaves:
+            self._keep({path: [part]}, self.candidates.number)
 
     def _finish_singles(self) -> None:
         for path in {leaf.path for _, leaf in self.singles}:
