@@ -42,10 +42,10 @@ def draw(
 ) -> None:
     """The region, and one plane of the CT with the organs over it and the liver outlined."""
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4.6), layout="constrained", width_ratios=(1, 1.45)
+        1, 2, figsize=(10, 4), layout="constrained", width_ratios=(1, 1.45)
     )
     region.plot.imshow(ax=left, rgb="c")
-    left.set(title="a region of the slide", aspect="equal")
+    left.set(title="a region of the slide", aspect="equal", xlabel="x [mm]", ylabel="y [mm]")
     left.invert_yaxis()
 
     plane = liver.sum(("y", "x")).argmax("z")
@@ -57,8 +57,9 @@ def draw(
     liver.isel(z=plane).plot.contour(ax=right, levels=[0.5], colors="yellow", linewidths=1.2)
     z = float(ct.z[plane])
     right.set(title=f"CT at z = {z:.2f} mm, organs, liver outlined", aspect="equal")
+    right.set(xlabel="x [mm]", ylabel="y [mm]")
     right.invert_yaxis()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
