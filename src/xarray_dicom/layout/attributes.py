@@ -81,7 +81,7 @@ def _plain(value: Any) -> Any:
         plain = [_plain(v) for v in value]
         kinds = {type(v) for v in plain}
         return plain if plain and len(kinds) == 1 and kinds <= {str, int, float} else None
-    if isinstance(value, UID) or isinstance(value, str):
+    if isinstance(value, (UID, str)):
         return str(value)
     if isinstance(value, int):
         return int(value)

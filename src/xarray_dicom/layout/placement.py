@@ -158,35 +158,30 @@ class Placed:
 
     @cached_property
     def complete(self) -> bool:
-        """Whether every pixel of every cell is covered by a frame."""
-        if self.overlapping:
-            # A count can't tell a pixel covered twice from two pixels; overlaps are rare.
-            return self._covered_exactly()
-        rows = np.minimum(self.y + self.tile[0], self.plane[0]) - np.maximum(self.y, 0)
-        columns = np.minimum(self.x + self.tile[1], self.plane[1]) - np.maximum(self.x, 0)
-        area = np.maximum(rows, 0).astype(np.int64) * np.maximum(columns, 0)
+        """Whether every pixel of every cell is known to be covered by a frame.
+
+        Frames that lie partly over each other are not: counting pixels can't tell.
+        """
+        topmost = self._topmost
+        if _meet(self.cell[topmost], self.y[topmost], self.x[topmost], self.tile):
+            return False
+        rows, columns = (
+            np.minimum(start[topmost].astype(np.int64) + size, limit)
+            - np.maximum(start[topmost], 0)
+            for start, size, limit in zip((self.y, self.x), self.tile, self.plane, strict=True)
+        )
+        area = np.maximum(rows, 0) * np.maximum(columns, 0)
         return int(area.sum()) == self.n_cells * self.plane[0] * self.plane[1]
 
     @cached_property
     def overlapping(self) -> bool:
         """Whether two frames cover the same pixel."""
-        if len(self.frame) < 2:
-            return False
-        if self.tile == self.plane:
-            return bool((np.diff(self.cell) == 0).any())
-        on_grid = not (self.y % self.tile[0]).any() and not (self.x % self.tile[1]).any()
-        if on_grid:
-            places = np.stack([self.cell, self.y, self.x])
-            return bool(np.unique(places, axis=1).shape[1] < len(self.frame))
-        order = np.lexsort((self.y, self.cell))
-        cell, y, x = self.cell[order], self.y[order], self.x[order]
-        for lag in range(1, len(order)):
-            near = (cell[lag:] == cell[:-lag]) & (y[lag:] - y[:-lag] < self.tile[0])
-            if not near.any():
-                return False
-            if (near & (np.abs(x[lag:] - x[:-lag]) < self.tile[1])).any():
-                return True
-        return False
+        return len(self._topmost) < len(self.frame) or _meet(self.cell, self.y, self.x, self.tile)
+
+    @property
+    def _topmost(self) -> NDArray[np.intp]:
+        """Positions of the last frame of each place."""
+        return last_of_each(self.cell, self.y, self.x)
 
     def find(self, cells: Int64s, y: tuple[int, int], x: tuple[int, int]) -> Hits:
         """Bisect by cell, then compare rectangles; see `Placement.find`."""
@@ -210,23 +205,59 @@ class Placed:
             self.x[entry].astype(np.int64),
         )
 
-    def _covered_exactly(self) -> bool:
-        if len(np.unique(self.cell)) < self.n_cells:
-            return False
-        if self.tile == self.plane:
-            return True
-        covered = np.zeros(self.plane, bool)
-        for cell in range(self.n_cells):
-            covered[:] = False
-            one, two = np.searchsorted(self.cell, [cell, cell + 1])
-            for top, left in zip(self.y[one:two], self.x[one:two], strict=True):
-                covered[
-                    max(top, 0) : max(top + self.tile[0], 0),
-                    max(left, 0) : max(left + self.tile[1], 0),
-                ] = True
-            if not covered.all():
-                return False
+
+def last_of_each(*columns: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Positions, ascending, of the last row of each set of rows that are equal in every column."""
+    order = np.lexsort(columns)
+    differs = np.zeros(max(len(order) - 1, 0), bool)
+    for column in columns:
+        ordered = column[order]
+        differs |= ordered[1:] != ordered[:-1]
+    # `lexsort` is stable, so the last of equal rows stands last.
+    return np.sort(order[np.append(differs, True)[: len(order)]])
+
+
+def _meet(
+    cell: Int64s,
+    y: NDArray[np.integer[Any]],
+    x: NDArray[np.integer[Any]],
+    tile: tuple[int, int],
+) -> bool:
+    """Whether any two of the frames at these places, all different, share a pixel.
+
+    In bins as large as a frame, a frame meets whatever is in its own bin, and else can meet
+    only frames of the eight bins around.
+    """
+    if len(cell) < 2:
+        return False
+    row, column = y // tile[0], x // tile[1]
+    rows, columns = np.unique(row), np.unique(column)
+
+    def bins(down: int, across: int) -> Int64s:
+        r, r_there = _position(rows, row + down)
+        c, c_there = _position(columns, column + across)
+        return np.where(r_there & c_there, (cell * len(rows) + r) * len(columns) + c, -1)
+
+    own = bins(0, 0)
+    order = np.argsort(own, kind="stable")
+    ordered = own[order]
+    if not np.diff(ordered).all():
         return True
+    for down, across in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        at, there = _position(ordered, bins(down, across))
+        near = order[at]
+        close = (np.abs(y[near] - y) < tile[0]) & (np.abs(x[near] - x) < tile[1])
+        if (there & close).any():
+            return True
+    return False
+
+
+def _position(
+    ascending: NDArray[Any], wanted: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where each wanted value stands, and whether it does."""
+    at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return at, ascending[at] == wanted
 
 
 def _restore_placed(

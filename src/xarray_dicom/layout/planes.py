@@ -99,11 +99,15 @@ def frame_positions(frames: FrameSet) -> NDArray[np.float64] | None:
         return positions
     heights = np.atleast_1d(np.asarray(offsets, np.float64))
     n_frames = frames.opened[0].instance.n_frames
-    if len(heights) != n_frames:
-        raise CorruptDicomError(
-            f"{frames.location}: Grid Frame Offset Vector (3004,000C) has {len(heights)} values for "
-            f"{n_frames} frames"
-        )
+    counts = (
+        f"{frames.location}: Grid Frame Offset Vector (3004,000C) has {len(heights)} values for "
+        f"{n_frames} frames"
+    )
+    if len(heights) < n_frames:
+        raise CorruptDicomError(counts)
+    if len(heights) > n_frames:
+        warnings.warn(f"{counts}; the last are passed over", DicomWarning, stacklevel=2)
+        heights = heights[:n_frames]
     row, column = unit_directions(dataset.ImageOrientationPatient, location=frames.location)
     normal = np.cross(row, column)
     # A first value other than 0 says that the values are positions, not offsets.

@@ -149,7 +149,8 @@ def _segment_of_frames(opened: OpenInstance, segments: tuple[Segment, ...]) -> I
     if len(unknown):
         raise CorruptDicomError(
             f"{opened.location}: frame {int(unknown[0]) + 1} refers to segment "
-            f"{int(referenced[unknown[0]])} (0062,000B), which the Segment Sequence doesn't describe"
+            f"{int(referenced[unknown[0]])} (0062,000B), which the Segment Sequence doesn't "
+            "describe"
         )
     return position.astype(np.int64)
 

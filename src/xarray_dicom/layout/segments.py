@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pydicom.dataset import Dataset
 
@@ -54,7 +55,7 @@ def read_segments(dataset: Dataset, location: str) -> tuple[Segment, ...]:
             )
         )
     segments.sort(key=lambda segment: segment.number)
-    for one, two in zip(segments, segments[1:], strict=False):
+    for one, two in pairwise(segments):
         if one.number == two.number:
             raise CorruptDicomError(
                 f"{location}: Segment Number {one.number} stands for both {one.label!r} and "

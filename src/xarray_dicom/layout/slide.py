@@ -125,8 +125,8 @@ def _path_of_frames(opened: OpenInstance, paths: list[str]) -> NDArray[np.int64]
     unknown = sorted(set(names) - set(paths))
     if unknown:
         raise CorruptDicomError(
-            f"{opened.location}: frames name the Optical Path Identifier {unknown[0]!r} (0048,0106), "
-            f"but the Optical Path Sequence has {', '.join(paths)}"
+            f"{opened.location}: frames name the Optical Path Identifier {unknown[0]!r} "
+            f"(0048,0106), but the Optical Path Sequence has {', '.join(paths)}"
         )
     numbers = np.asarray([paths.index(name) for name in names], np.int64)
     path: NDArray[np.int64] = numbers[which.reshape(-1)]

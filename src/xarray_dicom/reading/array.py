@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from xarray.backends import BackendArray
 from xarray.core.indexing import ExplicitIndexer, VectorizedIndexer
 
 from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.placement import Placement
 from xarray_dicom.reading.grid import (
     AxisPicks,
     Plan,
@@ -20,7 +23,9 @@ from xarray_dicom.reading.grid import (
     plan_points,
 )
 from xarray_dicom.reading.reader import Canvas, read
-from xarray_dicom.runtime import run, run_async
+from xarray_dicom.runtime import run, run_async, runtime
+
+T = TypeVar("T")
 
 #: Points of a pointwise selection that are planned at a time.
 POINTS_AT_ONCE = 2**21
@@ -73,15 +78,7 @@ class DicomArray(BackendArray):
         n_outer = len(self.frames.outer_shape)
         outer, y, x = picks[:n_outer], picks[n_outer], picks[n_outer + 1]
         channels = picks[-1] if self.frames.samples > 1 else None
-        plan = plan_outer(
-            self.frames.placement,
-            self.frames.outer_shape,
-            self.frames.tile,
-            outer,
-            y,
-            x,
-            ordered=self.frames.paint is None,
-        )
+        plan = await _off_loop(plan_outer, *self._grid, outer, y, x, self._ordered)
         shape = (prod(axis.count for axis in outer), y.count, x.count)
         pixels = await self._fill(plan, shape, _positions(channels))
         return pixels.reshape([axis.count for axis in picks])
@@ -89,7 +86,7 @@ class DicomArray(BackendArray):
     async def _fill(
         self, plan: Plan, shape: tuple[int, ...], channels: slice | NDArray[np.int64] | None
     ) -> NDArray[Any]:
-        canvas = Canvas(self.frames, shape, channels, plan.covered)
+        canvas = await _off_loop(Canvas, self.frames, shape, channels, plan)
         await read(self.frames, plan, canvas)
         return canvas.pixels
 
@@ -119,7 +116,7 @@ class DicomArray(BackendArray):
         slices = [axis for axis in range(len(key)) if axis not in arrays]
         order = single + [axis for _, axis in sorted(varying)] + slices
         moved = pixels.transpose(order)
-        return moved.reshape(*shape, *(picks[axis].count for axis in slices))
+        return moved.reshape((*shape, *(picks[axis].count for axis in slices)))
 
     async def _points(
         self, key: tuple[Any, ...], arrays: list[int], shape: tuple[int, ...]
@@ -144,17 +141,7 @@ class DicomArray(BackendArray):
         # Index arrays are larger than pixels, so a dense pointwise key is taken in pieces.
         for start in range(0, max(n, 1), POINTS_AT_ONCE):
             part = slice(start, min(start + POINTS_AT_ONCE, n))
-            places = np.unravel_index(np.arange(part.start, part.stop), full)
-            points = [column[places] for column in columns]
-            plan = plan_points(
-                self.frames.placement,
-                self.frames.outer_shape,
-                self.frames.tile,
-                points[:-2],
-                points[-2],
-                points[-1],
-                ordered=self.frames.paint is None,
-            )
+            plan = await _off_loop(self._plan_part, columns, full, part)
             piece = await self._fill(plan, (part.stop - part.start,), channels)
             if n <= POINTS_AT_ONCE:
                 pixels = piece
@@ -165,6 +152,22 @@ class DicomArray(BackendArray):
         assert pixels is not None
         pixels = pixels.reshape(*full, *pixels.shape[1:])
         return self._pick_channels(pixels, key, shape)
+
+    def _plan_part(
+        self, columns: list[NDArray[np.int64]], full: tuple[int, ...], part: slice
+    ) -> Plan:
+        places = np.unravel_index(np.arange(part.start, part.stop), full)
+        *outer, y, x = (column[places] for column in columns)
+        return plan_points(*self._grid, outer, y, x, self._ordered)
+
+    @property
+    def _grid(self) -> tuple[Placement, tuple[int, ...], tuple[int, int]]:
+        return self.frames.placement, self.frames.outer_shape, self.frames.tile
+
+    @property
+    def _ordered(self) -> bool:
+        # Masks that are painted are ranked by label, so all of them count.
+        return self.frames.paint is None
 
     def _point_channels(self, key: tuple[Any, ...]) -> slice | NDArray[np.int64] | None:
         if self.frames.samples == 1:
@@ -184,6 +187,11 @@ class DicomArray(BackendArray):
         indices = indices.reshape(*shape, *[1] * (extra + 1))
         picked: NDArray[Any] = np.take_along_axis(pixels, indices, axis=-1)[..., 0]
         return picked
+
+
+async def _off_loop(function: Callable[..., T], *args: Any) -> T:
+    """Compute in a decode thread: planning a whole slide would hold up all other reads."""
+    return await asyncio.get_running_loop().run_in_executor(runtime().decode_pool, function, *args)
 
 
 def _positions(picks: AxisPicks | None) -> slice | NDArray[np.int64] | None:

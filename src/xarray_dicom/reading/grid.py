@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.layout.placement import Placement
+from xarray_dicom.layout.placement import Hits, Placement, last_of_each
 
 Int64s = NDArray[np.int64]
 
@@ -132,17 +132,19 @@ class Plan:
         What to read and where it goes.
     frames
         The frame number of each target.
-    layers
-        For each target how many others must be placed before it (later frames win
-        where frames overlap).
     covered
         Whether the targets fill the whole output.
+    overlapping
+        Whether targets may share pixels of the output, of which later frames win.
     """
 
     targets: Sequence[Target]
     frames: Int64s
-    layers: Int64s
     covered: bool
+    overlapping: bool
+
+
+_NOTHING = Plan([], np.zeros(0, np.int64), covered=True, overlapping=False)
 
 
 def plan_outer(
@@ -152,7 +154,6 @@ def plan_outer(
     outer: Sequence[AxisPicks],
     y: AxisPicks,
     x: AxisPicks,
-    *,
     ordered: bool = True,
 ) -> Plan:
     """Plan an orthogonal selection.
@@ -168,11 +169,11 @@ def plan_outer(
     outer, y, x
         The positions picked on each axis.
     ordered
-        Whether later frames must be placed after earlier ones that they overlap.
+        Whether later frames win where frames overlap, so that those hidden are not read.
     """
     counts = [picks.count for picks in outer]
     if not prod(counts) or not y.count or not x.count:
-        return Plan([], np.zeros(0, np.int64), np.zeros(0, np.int64), True)
+        return _NOTHING
     asked = np.zeros(counts, np.int64)
     for axis, (picks, size) in enumerate(zip(outer, outer_shape, strict=True)):
         shape = [-1 if a == axis else 1 for a in range(len(counts))]
@@ -181,12 +182,13 @@ def plan_outer(
     by_cell = np.argsort(inverse.reshape(-1), kind="stable")
     ends = np.cumsum(np.bincount(inverse.reshape(-1), minlength=len(cells)))
 
-    hits = placement.find(cells, y.bounds, x.bounds)
+    overlapping = ordered and placement.overlapping
+    hits = _visible(placement.find(cells, y.bounds, x.bounds), overlapping)
     order = np.argsort(hits.frame, kind="stable")
     overlaps_y = {int(top): y.overlap(int(top), tile[0]) for top in np.unique(hits.y)}
     overlaps_x = {int(left): x.overlap(int(left), tile[1]) for left in np.unique(hits.x)}
     targets = []
-    kept = []
+    kept: list[int] = []
     filled = 0
     for hit in order.tolist():
         from_y, into_y, n_y = overlaps_y[int(hits.y[hit])]
@@ -198,27 +200,16 @@ def plan_outer(
         targets.append(Target(int(hits.frame[hit]), rows, from_y, from_x, into_y, into_x))
         kept.append(hit)
         filled += n_y * n_x * len(rows)
-    chosen = np.asarray(kept, dtype=np.int64)
-    overlapping = ordered and placement.overlapping and len(chosen) > 1
-    layers = _layers(hits.cell[chosen], hits.y[chosen], hits.x[chosen], tile, overlapping)
     covered = not overlapping and filled == asked.size * y.count * x.count
-    return Plan(targets, hits.frame[chosen], layers, covered)
+    return Plan(targets, hits.frame[kept], covered, overlapping)
 
 
-def _layers(cell: Int64s, y: Int64s, x: Int64s, tile: tuple[int, int], overlapping: bool) -> Int64s:
-    layers = np.zeros(len(cell), np.int64)
+def _visible(hits: Hits, overlapping: bool) -> Hits:
+    """Leave out frames that a later one hides wholly."""
     if not overlapping:
-        return layers
-    for later in range(1, len(cell)):
-        earlier = slice(0, later)
-        meets = (
-            (cell[earlier] == cell[later])
-            & (np.abs(y[earlier] - y[later]) < tile[0])
-            & (np.abs(x[earlier] - x[later]) < tile[1])
-        )
-        if meets.any():
-            layers[later] = layers[earlier][meets].max() + 1
-    return layers
+        return hits
+    top = last_of_each(hits.cell, hits.y, hits.x)
+    return Hits(hits.frame[top], hits.cell[top], hits.y[top], hits.x[top])
 
 
 def plan_points(
@@ -228,7 +219,6 @@ def plan_points(
     outer: Sequence[Int64s],
     y: Int64s,
     x: Int64s,
-    *,
     ordered: bool = True,
 ) -> Plan:
     """Plan a pointwise selection: 1-D positions of equal length, one per axis.
@@ -238,17 +228,19 @@ def plan_points(
     """
     n = len(y)
     if not n:
-        return Plan([], np.zeros(0, np.int64), np.zeros(0, np.int64), True)
+        return _NOTHING
     cell = np.zeros(n, np.int64)
     for positions, size in zip(outer, outer_shape, strict=True):
         cell = cell * size + positions
     order = np.lexsort((y, cell))
     cells, starts = np.unique(cell[order], return_index=True)
     ends = np.append(starts[1:], n)
-    hits = placement.find(cells, (int(y.min()), int(y.max()) + 1), (int(x.min()), int(x.max()) + 1))
+    overlapping = ordered and placement.overlapping
+    bounds = [(int(places.min()), int(places.max()) + 1) for places in (y, x)]
+    hits = _visible(placement.find(cells, bounds[0], bounds[1]), overlapping)
     sorted_y, sorted_x = y[order], x[order]
     targets = []
-    kept = []
+    kept: list[int] = []
     filled = 0
     none = np.zeros(0, np.int64)
     for hit in np.argsort(hits.frame, kind="stable").tolist():
@@ -271,7 +263,5 @@ def plan_points(
         )
         kept.append(hit)
         filled += len(inside)
-    chosen = np.asarray(kept, dtype=np.int64)
-    overlapping = ordered and placement.overlapping and len(chosen) > 1
-    layers = _layers(hits.cell[chosen], hits.y[chosen], hits.x[chosen], tile, overlapping)
-    return Plan(targets, hits.frame[chosen], layers, not overlapping and filled == n)
+    covered = not overlapping and filled == n
+    return Plan(targets, hits.frame[kept], covered, overlapping)

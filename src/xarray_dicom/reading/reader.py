@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,8 @@ class Canvas:
         Shape of the output without samples: ``(rows, y, x)``, or ``(points,)``.
     channels
         Samples to keep, for colour.
-    covered
-        Whether frames will fill all of it.
+    plan
+        What will be placed.
     """
 
     def __init__(
@@ -81,22 +82,27 @@ class Canvas:
         array: FrameArray,
         shape: tuple[int, ...],
         channels: slice | NDArray[np.int64] | None,
-        covered: bool,
+        plan: Plan,
     ) -> None:
         self.array = array
         self.channels = channels
         fill = np.asarray(array.fill, dtype=array.dtype)
+        spatial = shape
         if channels is not None:
             fill = np.broadcast_to(fill, (array.samples,))[channels]
             shape = (*shape, len(fill))
-        if covered and array.paint is None:
+        if plan.covered and array.paint is None:
             self.pixels: Pixels = np.empty(shape, array.dtype)
         elif not fill.any():
             self.pixels = np.zeros(shape, array.dtype)
         else:
             self.pixels = np.empty(shape, array.dtype)
             self.pixels[...] = fill
-        self._painting = threading.Lock()
+        # Frames arrive in any order: each pixel remembers the last frame that it shows.
+        self._shown = (
+            np.full(self.pixels.shape[: len(spatial)], -1, np.int32) if (plan.overlapping) else None
+        )
+        self._one_at_a_time = threading.Lock()
 
     def place(self, target: Target, frame: Pixels) -> None:
         """Copy the picked part of one frame to where it goes."""
@@ -104,24 +110,30 @@ class Canvas:
         if self.channels is not None:
             picked = picked[..., self.channels]
         if self.array.paint is not None:
-            with self._painting:
+            with self._one_at_a_time:
                 self._paint(target, picked)
-        elif not len(target.rows):
-            self.pixels[target.into_y] = picked
+        elif self._shown is not None:
+            with self._one_at_a_time:
+                for shown, plane, into in self._planes(target, self._shown):
+                    later = shown[into] < target.frame
+                    shown[into] = np.where(later, target.frame, shown[into])
+                    plane[into] = np.where(_like(later, picked), picked, plane[into])
         else:
-            for row in target.rows:
-                self.pixels[row][_into(target)] = picked
+            for _, plane, into in self._planes(target, self.pixels):
+                plane[into] = picked
+
+    def _planes(self, target: Target, beside: Pixels) -> Iterator[tuple[Pixels, Pixels, Any]]:
+        """The planes of `beside` and of the output that `target` fills, and where."""
+        if not len(target.rows):
+            yield beside, self.pixels, target.into_y
+        for row in target.rows:
+            yield beside[row], self.pixels[row], _into(target)
 
     def _paint(self, target: Target, mask: Pixels) -> None:
         paint = self.array.paint
         assert paint is not None
         label = paint.labels[target.frame]
-        places: list[tuple[Pixels, Any]] = (
-            [(self.pixels[row], _into(target)) for row in target.rows]
-            if len(target.rows)
-            else [(self.pixels, target.into_y)]
-        )
-        for plane, into in places:
+        for _, plane, into in self._planes(target, self.pixels):
             before = plane[into]
             claimed = (before != 0) & (mask != 0) & (before != label)
             if paint.overlap == "error" and claimed.any():
@@ -143,6 +155,11 @@ def _pick(frame: Pixels, target: Target, outer: bool) -> Pixels:
     if outer:
         return frame[from_y][:, from_x]
     return frame[from_y, from_x]
+
+
+def _like(mask: Pixels, pixels: Pixels) -> Pixels:
+    """`mask` of places, for pixels that may have samples."""
+    return mask if mask.ndim == pixels.ndim else mask[..., None]
 
 
 def _into(target: Target) -> Any:
@@ -168,9 +185,16 @@ async def read(array: FrameArray, plan: Plan, canvas: Canvas) -> None:
     touched = np.unique(home).tolist()
     tables = await asyncio.gather(*(array.instances[i].frame_offsets() for i in touched))
     offsets = dict(zip(touched, tables, strict=True))
-    for layer in range(int(plan.layers.max()) + 1):
-        chosen = np.flatnonzero(plan.layers == layer)
-        await _serve_all(array, canvas, _requests(array, plan, home, chosen, offsets))
+    try:
+        await _serve_all(array, canvas, _requests(array, plan, home, offsets))
+    except CorruptDicomError:
+        # Bytes of a replaced object look damaged: that it was replaced explains more.
+        await _verify(array, touched)
+        raise
+    await _verify(array, touched)
+
+
+async def _verify(array: FrameArray, touched: list[int]) -> None:
     await asyncio.gather(*(array.instances[i].source.verify() for i in touched))
 
 
@@ -178,12 +202,10 @@ def _requests(
     array: FrameArray,
     plan: Plan,
     home: NDArray[np.int64],
-    chosen: NDArray[np.int64],
     offsets: dict[int, FrameOffsets],
 ) -> Iterator[Request]:
     largest = min(LARGEST_REQUEST, max(array.memory_budget // 8, 1))
-    ends = np.flatnonzero(np.append(np.diff(home[chosen]), 1)) + 1
-    for group in np.split(chosen, ends[:-1]):
+    for group in np.split(np.arange(len(home)), np.flatnonzero(np.diff(home)) + 1):
         number = int(home[group[0]])
         instance = array.instances[number]
         local = plan.frames[group] - array.starts[number]
@@ -214,14 +236,24 @@ def _requests(
 async def _serve_all(array: FrameArray, canvas: Canvas, requests: Iterator[Request]) -> None:
     window = asyncio.Semaphore(WINDOW)
     budget = runtime().budget
+
+    def serve(request: Request) -> None:
+        task = group.create_task(_serve(array, canvas, request))
+        # A task that is cancelled before it starts runs none of its own code.
+        task.add_done_callback(lambda _: budget.release(request.cost))
+        task.add_done_callback(lambda _: window.release())
+
     try:
         async with asyncio.TaskGroup() as group:
             for request in requests:
                 await window.acquire()
                 await budget.acquire(request.cost, array.memory_budget)
-                group.create_task(_serve(array, canvas, request, window))
+                serve(request)
     except BaseExceptionGroup as failures:
-        raise _first(failures) from None
+        failure = _first(failures)
+    else:
+        return
+    raise failure
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -231,25 +263,16 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return failure
 
 
-async def _serve(
-    array: FrameArray, canvas: Canvas, request: Request, window: asyncio.Semaphore
-) -> None:
-    current = runtime()
-    try:
-        content = await request.instance.source.read(request.offset, request.length)
-        shares = _shares(request)
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(
-            *(
-                loop.run_in_executor(
-                    current.decode_pool, _decode_share, array, canvas, request, content, share
-                )
-                for share in shares
-            )
+async def _serve(array: FrameArray, canvas: Canvas, request: Request) -> None:
+    content = await request.instance.source.read(request.offset, request.length)
+    loop = asyncio.get_running_loop()
+    pool = runtime().decode_pool
+    await asyncio.gather(
+        *(
+            loop.run_in_executor(pool, _decode_share, array, canvas, request, content, share)
+            for share in _shares(request)
         )
-    finally:
-        current.budget.release(request.cost)
-        window.release()
+    )
 
 
 def _shares(request: Request) -> list[list[FrameSpan]]:
@@ -257,7 +280,7 @@ def _shares(request: Request) -> list[list[FrameSpan]]:
     spans = request.spans
     parts = min(cpu_count(), len(spans))
     bounds = [len(spans) * part // parts for part in range(parts + 1)]
-    return [spans[one:two] for one, two in zip(bounds, bounds[1:], strict=False)]
+    return [spans[one:two] for one, two in pairwise(bounds)]
 
 
 def _decode_share(
@@ -265,7 +288,7 @@ def _decode_share(
 ) -> None:
     view = memoryview(content)
     pixel_format = request.instance.format
-    transform = array.transform
+    location = request.instance.source.location
     for span in spans:
         blob = view[span.offset : span.offset + span.length]
         try:
@@ -273,16 +296,15 @@ def _decode_share(
             stored = decode_frame(
                 codestream, pixel_format, bit=span.bit, out=_scratch(pixel_format)
             )
+            values = array.transform.apply(stored, span.target.frame)
         except DicomError as error:
-            raise type(error)(
-                f"{request.instance.source.location}: frame {span.number + 1}: {error}"
-            ) from error
+            told = str(error).removeprefix(f"{location}: ")
+            raise type(error)(f"{location}: frame {span.number + 1}: {told}") from error
         except (ValueError, RuntimeError, MemoryError) as error:
             raise CorruptDicomError(
-                f"{request.instance.source.location}: frame {span.number + 1} can't be decoded: "
-                f"{error}"
+                f"{location}: frame {span.number + 1} can't be decoded: {error}"
             ) from error
-        canvas.place(span.target, transform.apply(stored, span.target.frame))
+        canvas.place(span.target, values)
 
 
 _threads = threading.local()
