@@ -136,6 +136,10 @@ class Runtime:
 
 _runtime = Runtime()
 
+#: What a forked child got from its parents, kept for its life: the selector is the same
+#: kernel object, so closing an inherited connection would deafen the parent to it.
+_inherited: list[Runtime] = []
+
 
 def runtime() -> Runtime:
     """The runtime of this process."""
@@ -172,6 +176,7 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
 
 def _start_afresh() -> None:
     global _runtime
+    _inherited.append(_runtime)
     _runtime = Runtime()
 
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import select
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -145,6 +146,18 @@ class ByteSourceConformance:
         assert run(source.read_many(ranges)) == expected
         assert run(source.read_many([])) == []
 
+    def test_first_reads_are_concurrent(self, place: Place) -> None:
+        source = place.source("first-reads.dcm")
+        spread = [(offset, 10) for offset in range(0, len(CONTENT) - 10, 30_000)]
+        expected = [CONTENT[offset : offset + 10] for offset, _ in spread]
+        assert run(source.read_many(spread)) == expected
+
+        async def read_all(source: ByteSource) -> list[bytes]:
+            return await asyncio.gather(*(source.read(*item) for item in spread))
+
+        obj = place.put("first-reads-2.dcm", CONTENT)
+        assert run(read_all(open_source(obj, place.storage_options))) == expected
+
     def test_concurrent_reads(self, place: Place) -> None:
         source = place.source("concurrent.dcm")
         run(source.open(10))
@@ -220,7 +233,8 @@ class ByteSourceConformance:
     @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
     def test_read_in_a_forked_process(self, place: Place) -> None:
         source = place.source("forked.dcm")
-        run(source.open(10))
+        spread = [(offset, 10) for offset in range(0, len(CONTENT) - 10, 30_000)]
+        expected = run(source.read_many(spread))
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -233,6 +247,10 @@ class ByteSourceConformance:
             ready, _, _ = select.select([reading], [], [], SECONDS)
             assert ready, "the forked process hangs"
             assert os.read(reading, 1000) == CONTENT[9:109]
+            # The child must not have taken the parent's connections with it.
+            began = time.monotonic()
+            assert run(source.read_many(spread)) == expected
+            assert time.monotonic() - began < 5
         finally:
             os.close(reading)
             os.kill(child, signal.SIGKILL)

@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,14 @@ class TestFileObject(ByteSourceConformance):
     tells_same_size = False
 
     @pytest.fixture
-    def place(self, tmp_path: Path) -> Place:
-        def put(key: str, content: bytes) -> Any:
-            (tmp_path / key).write_bytes(content)
-            return open(tmp_path / key, "rb")
+    def place(self, tmp_path: Path) -> Iterator[Place]:
+        with ExitStack() as files:
 
-        return Place(put)
+            def put(key: str, content: bytes) -> Any:
+                (tmp_path / key).write_bytes(content)
+                return files.enter_context(open(tmp_path / key, "rb"))
+
+            yield Place(put)
 
 
 class TestLocal(ByteSourceConformance):
@@ -73,12 +76,14 @@ class TestMemory(ByteSourceConformance):
 
 class TestOpenFsspecFile(ByteSourceConformance):
     @pytest.fixture
-    def place(self, tmp_path: Path) -> Place:
-        def put(key: str, content: bytes) -> Any:
-            (tmp_path / key).write_bytes(content)
-            return fsspec.open(tmp_path / key).open()
+    def place(self, tmp_path: Path) -> Iterator[Place]:
+        with ExitStack() as files:
 
-        return Place(put, lambda key: (tmp_path / key).unlink())
+            def put(key: str, content: bytes) -> Any:
+                (tmp_path / key).write_bytes(content)
+                return files.enter_context(fsspec.open(tmp_path / key))
+
+            yield Place(put, lambda key: (tmp_path / key).unlink())
 
 
 class TestZip(ByteSourceConformance):

@@ -11,11 +11,13 @@ from servers import Server
 
 SCRIPT = """
 import sys
+import fsspec.asyn
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import open_source
 source = open_source(sys.argv[1], eval(sys.argv[2]))
 run(source.open(10))
 print(run(source.read(2, 3)))
+fsspec.asyn.get_loop()
 """
 
 

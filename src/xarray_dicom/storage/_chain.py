@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from xarray_dicom.storage._generic import GenericStore
@@ -16,30 +17,43 @@ class ChainStore:
     tell that the object behind has been replaced: that one is asked itself.
     """
 
-    def __init__(self, filesystem: Any, path: str, behind: Store, *, same_object: bool) -> None:
+    def __init__(
+        self, filesystem: Any, path: str, behind: Store, fetching: asyncio.Lock | None
+    ) -> None:
+        """With a lock, the first link is a cache, whose first download it guards."""
         self.delivered = GenericStore(filesystem, path)
         self.behind = behind
-        self.same_object = same_object
+        self.fetching = fetching
+        self.fetched = fetching is None
 
     async def get(self, offset: int, length: int, pinned: Fingerprint | None) -> Reply:
         """Fetch through the chain; the first time together with the version behind."""
         if pinned is not None:
-            return await self.delivered.get(offset, length, pinned)
+            return await self._deliver(offset, length, pinned)
         found = await self.stat()
         if found.size <= offset:
             return Reply(b"", found)
         wanted = min(length, found.size - offset)
-        reply = await self.delivered.get(offset, wanted, found)
+        reply = await self._deliver(offset, wanted, found)
         return Reply(reply.content, found)
 
     async def stat(self) -> Fingerprint:
         """Size of what is delivered, version of what lies behind."""
         behind = await version_of(self.behind)
-        if self.same_object:
+        if self.fetching is not None:
             return behind
         member = await self.delivered.stat()
         version = behind.version or f"size:{behind.size}"
         return Fingerprint(member.size, version)
+
+    async def _deliver(self, offset: int, length: int, pinned: Fingerprint) -> Reply:
+        if self.fetched or self.fetching is None:
+            return await self.delivered.get(offset, length, pinned)
+        # Caches deliver what they have of a file that another thread is downloading.
+        async with self.fetching:
+            reply = await self.delivered.get(offset, length, pinned)
+        self.fetched = True
+        return reply
 
 
 async def version_of(store: Store) -> Fingerprint:

@@ -8,8 +8,6 @@ private loop, so that no read waits for fsspec's global one, which may be the ca
 from __future__ import annotations
 
 import asyncio
-import atexit
-import contextlib
 import importlib
 import threading
 from collections import OrderedDict
@@ -18,7 +16,7 @@ from typing import Any
 
 import fsspec
 
-from xarray_dicom.runtime import in_thread, run, runtime
+from xarray_dicom.runtime import in_thread, runtime
 from xarray_dicom.storage._chain import ChainStore, version_of
 from xarray_dicom.storage._generic import GenericStore
 from xarray_dicom.storage._store import Store
@@ -39,8 +37,6 @@ _SPECIAL = {
 #: Archives whose index and handle are kept.
 OPEN_ARCHIVES = 32
 
-_SECONDS_TO_CLOSE = 1.0
-
 
 async def store_of(url: str, options: Mapping[str, Any]) -> Store:
     """The store of the object at `url`; costs no request unless the URL is a chain."""
@@ -50,9 +46,12 @@ async def store_of(url: str, options: Mapping[str, Any]) -> Store:
         make_store: Callable[[Any, str], Store] = _store_class(protocol_of(url))
         return make_store(filesystem, path)
     behind = await store_of(rest, options_of_rest(url, options))
-    version = None if is_cache(url) else await version_of(behind)
-    filesystem, path = await filesystem_of(url, options, version)
-    return ChainStore(filesystem, path, behind, same_object=is_cache(url))
+    if is_cache(url):
+        filesystem, path = await filesystem_of(url, options)
+        fetching = runtime().shared(("fetching", url, frozen(options)), asyncio.Lock)
+        return ChainStore(filesystem, path, behind, fetching)
+    filesystem, path = await filesystem_of(url, options, await version_of(behind))
+    return ChainStore(filesystem, path, behind, None)
 
 
 async def filesystem_of(
@@ -167,14 +166,12 @@ def _tuned(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def _make(protocol: str, kind: Any, options: Mapping[str, Any]) -> Any:
     if not kind.async_impl:
         return kind(**options)
-    filesystem = kind(
+    return kind(
         asynchronous=True,
         loop=runtime().loop,
         skip_instance_cache=True,
         **_tuned(protocol, options),
     )
-    _close_at_exit(filesystem)
-    return filesystem
 
 
 def _make_chain(url: str, options: Mapping[str, Any]) -> Any:
@@ -200,19 +197,3 @@ def _second_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="xarray-dicom-chain", daemon=True).start()
     return loop
-
-
-def _close_at_exit(filesystem: Any) -> None:
-    """Close the client's connections before the interpreter complains that nobody did."""
-    owner = runtime()
-
-    async def close() -> None:
-        client = await filesystem.set_session()
-        await client.close()
-
-    def close_in_time() -> None:
-        if runtime() is owner and hasattr(filesystem, "set_session"):
-            with contextlib.suppress(Exception):
-                run(asyncio.wait_for(close(), _SECONDS_TO_CLOSE))
-
-    atexit.register(close_in_time)

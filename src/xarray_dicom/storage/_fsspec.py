@@ -133,6 +133,8 @@ class FsspecSource:
 
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Fetch several ranges concurrently, in the order given, merging what lies close."""
+        if self._fingerprint is None:
+            await self.open(0)
         return await read_merged(self, ranges)
 
     async def verify(self) -> None:

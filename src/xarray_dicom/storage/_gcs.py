@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xarray_dicom.runtime import runtime
 from xarray_dicom.storage._store import Reply, object_size, range_header
 from xarray_dicom.storage.source import Fingerprint
 
@@ -12,6 +13,8 @@ class GCSStore:
     """An object read at one generation; each reply tells size and generation."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
+        # It closes its session on its own loop, and takes none for fsspec's.
+        filesystem._loop = runtime().loop
         self.filesystem = filesystem
         self.path = path
 
