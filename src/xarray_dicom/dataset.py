@@ -80,6 +80,27 @@ class Handle:
         return self
 
 
+class LabelVariable(xr.Variable):
+    """Labels of pixels, which are in memory and stay there.
+
+    xarray wraps what a backend returns as if it were to be read lazily, and would then split
+    labels into dask chunks of their own, which fit those of the pixels by chance.
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> Any:
+        """The labels."""
+        return super().data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        if isinstance(data, indexing.ExplicitlyIndexed):
+            data = np.asarray(data)
+        super(LabelVariable, type(self)).data.fset(self, data)  # type: ignore[attr-defined]
+
+
 def to_dataset(
     layout: ImageLayout,
     *,
@@ -125,6 +146,10 @@ def to_dataset(
         for key in ("scale_factor", "add_offset", "dtype", "_FillValue"):
             variable.encoding.pop(key, None)
     dataset = xr.Dataset(variables, coords=_coordinates(layout, dropped), attrs=dataset_attrs)
+    for name in dataset.coords:
+        if name not in dataset.xindexes:
+            # No constructor keeps the type of a variable.
+            dataset.variables[name].__class__ = LabelVariable
     dataset.encoding["source"] = layout.frames.instances[0].source.location
     return dataset
 

@@ -14,13 +14,16 @@ from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.parsing.columns import read_columns
-from xarray_dicom.parsing.elements import Column, Header, Path
+from xarray_dicom.parsing.elements import Column, Header, Path, PixelElement
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.parsing.offsets import FrameOffsets, find_offsets, scan
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.runtime import in_thread, run
 from xarray_dicom.storage.source import ByteSource
+
+#: Explicit VR Big Endian, whose 16-bit words swap pairs of 8-bit pixels (PS3.5 A.3).
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 #: Element keyword → the functional group that holds it in multi-frame objects.
 FUNCTIONAL_GROUPS = {
@@ -223,9 +226,7 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
         raise UnsupportedDicomError(f"{source.location}: this {name} has no pixel data")
     if header.inflated is not None:
         source = InflatedSource(source, header.inflated)
-    pixel_format = read_format(
-        dataset, header.transfer_syntax, header.pixel.keyword, source.location
-    )
+    pixel_format = read_format(dataset, header.transfer_syntax, header.pixel, source.location)
     n_frames = _number_of_frames(dataset, source.location)
     offsets = await find_offsets(source, header, n_frames, pixel_format)
     columns: dict[Path, Column] = {}
@@ -273,7 +274,9 @@ def _wanted_paths(dataset: Dataset) -> dict[Path, str]:
     return paths
 
 
-def read_format(dataset: Dataset, transfer_syntax: str, element: str, location: str) -> PixelFormat:
+def read_format(
+    dataset: Dataset, transfer_syntax: str, pixel: PixelElement, location: str
+) -> PixelFormat:
     """The Image Pixel module (PS3.3 C.7.6.3) as one value.
 
     Raises
@@ -281,6 +284,7 @@ def read_format(dataset: Dataset, transfer_syntax: str, element: str, location: 
     CorruptDicomError
         If a required attribute is missing or contradicts another.
     """
+    element = pixel.keyword
     is_float = element != "PixelData"
 
     def number(keyword: str, default: int | None = None) -> int:
@@ -310,6 +314,7 @@ def read_format(dataset: Dataset, transfer_syntax: str, element: str, location: 
         photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
         planar=number("PlanarConfiguration", 0),
         element=element,
+        word_swapped=transfer_syntax == BIG_ENDIAN and allocated == 8 and pixel.vr == "OW",
     )
     if pixel_format.rows < 1 or pixel_format.columns < 1:
         raise CorruptDicomError(

@@ -246,7 +246,7 @@ def test_items_that_begin_in_turns() -> None:
     assert columns.columns[0x00080060,].count.tolist() == [0, 1] * 9000
 
 
-@pytest.mark.parametrize("n_frames", [1, 4, 2**31])
+@pytest.mark.parametrize("n_frames", [4, 2**31])
 def test_wrong_number_of_items(n_frames: int) -> None:
     raw = groups([plain_item(1)] * 3, False, True, False)
     with pytest.raises(CorruptDicomError, match=rf"here: .*has 3 items.*is {n_frames}"):

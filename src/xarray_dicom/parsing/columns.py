@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.errors import CorruptDicomError, DicomWarning
 from xarray_dicom.parsing.elements import Column, FunctionalGroups, Path
 from xarray_dicom.parsing.encoding import (
     Encoding,
@@ -67,8 +68,13 @@ def read_columns(
     Raises
     ------
     CorruptDicomError
-        If the number of items is not `n_frames`, if an item is damaged, or if a value is not
+        If there are fewer items than `n_frames`, if an item is damaged, or if a value is not
         what its VR says.
+
+    Warns
+    -----
+    DicomWarning
+        If there are more items than `n_frames`.
     """
     place = f"{location}: Per-Frame Functional Groups Sequence (5200,9230)"
     wanted = Wanted(paths)
@@ -82,15 +88,17 @@ def read_columns(
             raise MalformedError(f"item {trace.count + 1} is cut off")
     except (MalformedError, IncompleteError) as error:
         raise CorruptDicomError(f"{place}: {error}") from error
-    if trace.count != n_frames:
-        raise CorruptDicomError(
-            f"{place} has {trace.count} items, but Number of Frames (0028,0008) is {n_frames}"
-        )
+    counts = f"{place} has {trace.count} items, but Number of Frames (0028,0008) is {n_frames}"
+    if trace.count < n_frames:
+        raise CorruptDicomError(counts)
+    if trace.count > n_frames:
+        warnings.warn(f"{counts}; the last items are passed over", DicomWarning, stacklevel=2)
     octets = np.frombuffer(groups.content, np.uint8)
     columns = {}
     for path, vr in paths.items():
         try:
-            columns[path] = _column(octets, trace.leaves.get(path, []), vr, n_frames, encoding)
+            column = _column(octets, trace.leaves.get(path, []), vr, trace.count, encoding)
+            columns[path] = Column(column.values[:n_frames], column.count[:n_frames])
         except (ValueError, OverflowError, UnevenValuesError, RuntimeWarning) as error:
             names = " > ".join(tag_name(tag) for tag in path)
             raise CorruptDicomError(f"{place}: {names} can't be read: {error}") from error

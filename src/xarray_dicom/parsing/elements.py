@@ -17,12 +17,14 @@ class PixelElement:
     """Where the pixel data element lies.
 
     `offset` is that of the first byte of its value in the object (or in
-    `Header.inflated`); `length` is None when undefined (encapsulated).
+    `Header.inflated`); `length` is None when undefined (encapsulated). `vr` is empty where it
+    is implicit.
     """
 
     keyword: str
     offset: int
     length: int | None
+    vr: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,7 +248,9 @@ class Outline:
                 self._convince(element)
             if element.tag in PIXEL_ELEMENTS:
                 keyword = PIXEL_ELEMENTS[element.tag]
-                self.pixel = PixelElement(keyword, element.value, element.length)
+                self.pixel = PixelElement(
+                    keyword, element.value, element.length, element.vr.decode("latin-1")
+                )
                 return
             if element.tag == ITEM_DELIMITER:
                 return

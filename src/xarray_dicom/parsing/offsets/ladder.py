@@ -92,9 +92,14 @@ async def native(value: PixelValue) -> FrameOffsets | None:
         return None
     if value.format.transfer_syntax not in NATIVE_SYNTAXES:
         return None
-    bits = value.format.frame_bits
     return NativeOffsets.checked(
-        value.location, value.n_frames, value.start, pixel.length, bits, value.size
+        value.location,
+        value.n_frames,
+        value.start,
+        pixel.length,
+        value.format.frame_bits,
+        value.size,
+        16 if value.format.word_swapped else 8,
     )
 
 

@@ -28,6 +28,8 @@ class NativeOffsets:
         Bits of one frame.
     end
         First byte behind the object.
+    unit
+        Bits of a word: spans are whole words, which some encodings swap.
     """
 
     location: str
@@ -35,10 +37,18 @@ class NativeOffsets:
     start: int
     frame_bits: int
     end: int
+    unit: int = 8
 
     @classmethod
     def checked(
-        cls, location: str, n_frames: int, start: int, length: int, frame_bits: int, end: int
+        cls,
+        location: str,
+        n_frames: int,
+        start: int,
+        length: int,
+        frame_bits: int,
+        end: int,
+        unit: int = 8,
     ) -> NativeOffsets:
         """Hold the size of the frames to the `length` of the pixel data's value."""
         if frame_bits <= 0:
@@ -57,15 +67,16 @@ class NativeOffsets:
                 DicomWarning,
                 stacklevel=2,
             )
-        return cls(location, n_frames, start, frame_bits, end)
+        return cls(location, n_frames, start, frame_bits, end, unit)
 
     def spans(self, frames: NDArray[np.int64]) -> Spans:
         """Byte ranges of `frames`."""
         chosen = check_frames(frames, self.n_frames)
         first_bit = chosen * self.frame_bits
-        first, bit = first_bit >> 3, first_bit & 7
-        last = (first_bit + self.frame_bits + 7) >> 3
-        spans = Spans(self.start + first, last - first, bit.astype(np.uint8))
+        word, bit = np.divmod(first_bit, self.unit)
+        last = -(-(first_bit + self.frame_bits) // self.unit)
+        octets = self.unit // 8
+        spans = Spans(self.start + word * octets, (last - word) * octets, bit.astype(np.uint8))
         return check_present(spans, chosen, self.end, self.location)
 
     def codestream(self, blob: bytes | memoryview) -> bytes | memoryview:
