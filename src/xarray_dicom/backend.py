@@ -34,7 +34,6 @@ class DicomBackendEntrypoint(BackendEntrypoint):
     """
 
     description = "Open DICOM images (slides, segmentations, series) from any store"
-    url = "https://xarray-dicom.readthedocs.io"
     open_dataset_parameters = (
         "filename_or_obj",
         "mask_and_scale",

@@ -8,8 +8,9 @@ import highdicom
 import numpy as np
 import pytest
 import xarray as xr
-from generate.slide import FOCAL_STEP, SPACING, slide
 from numpy.typing import NDArray
+
+from generate.slide import FOCAL_STEP, SPACING, slide
 
 CODECS = ("jpeg-rgb", "jpeg-ybr422", "j2k", "native")
 LOSSLESS = ("native",)

@@ -13,10 +13,11 @@ import highdicom
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
+
 from generate.segmentation import multi_organ_segmentation
 from generate.series import ct_series
 from generate.slide import slide
-from numpy.typing import NDArray
 
 #: The region read, in pixels.
 ROWS, COLUMNS = slice(180, 437), slice(250, 700)
@@ -74,7 +75,7 @@ def _file_object(request: pytest.FixtureRequest) -> Put:
     local = _local(request)
 
     def put(key: str, content: bytes) -> Opened:
-        file = open(local(key, content)[0], "rb")
+        file = open(local(key, content)[0], "rb")  # noqa: SIM115 - closed by the finalizer
         request.addfinalizer(file.close)
         return file, {}
 
