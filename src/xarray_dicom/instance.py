@@ -81,16 +81,24 @@ class Instance:
     async def frame_offsets(self) -> FrameOffsets:
         """Where each frame lies; scans the items once where there is no usable table."""
         if self._offsets is None:
-            if self._scanning is None or self._scanning.done():
-                self._scanning = asyncio.ensure_future(self._scan())
+            self._scanning = self._scan_under_way() or asyncio.ensure_future(self._scan())
             # Shielded: a reader that gives up must not take the scan from those who wait.
-            self._offsets = await asyncio.shield(self._scanning)
-            self._scanning = self._unscanned = None
+            return await asyncio.shield(self._scanning)
         return self._offsets
+
+    def _scan_under_way(self) -> asyncio.Task[FrameOffsets] | None:
+        task = self._scanning
+        # A forked child inherits a task whose loop will never run.
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+            return None
+        return task
 
     async def _scan(self) -> FrameOffsets:
         assert self._unscanned is not None
-        return await scan(self.source, self._unscanned, self.n_frames, self.format)
+        found = await scan(self.source, self._unscanned, self.n_frames, self.format)
+        # Kept before the task ends, or whoever comes before its waiters wake scans again.
+        self._offsets, self._scanning, self._unscanned = found, None, None
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A task on another machine must not scan again, so the scan comes before the pickle.
