@@ -16,7 +16,7 @@ from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.runtime import MEMORY_BUDGET, run
-from xarray_dicom.storage import ByteSource, expand, list_folder
+from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
 
 #: Objects of a series whose headers are read at a time.
 CONCURRENT_HEADERS = 100
@@ -119,6 +119,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         # Per-variable decoding is settled when the variable has its name.
         scale=any(scale.values()) if isinstance(scale, Mapping) else scale is not False,
         memory_budget=options.memory_budget or MEMORY_BUDGET,
+        slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",
     )
     return lay_out(opened, layout_options, alone=alone), opened[0].location
 
@@ -128,7 +129,8 @@ async def _open_all(
 ) -> tuple[list[OpenInstance], bool]:
     """Every instance that `obj` names, and whether it named just one object."""
     sources = await expand(obj, storage_options)
-    if isinstance(obj, list | tuple) or len(sources) > 1:
+    several = isinstance(obj, list | tuple) or len(sources) > 1
+    if several or sources[0].location != open_source(obj, storage_options).location:
         return await _open_many(sources), False
     try:
         return [await open_instance(sources[0], first=FIRST_OF_ONE)], True

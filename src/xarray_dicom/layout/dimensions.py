@@ -83,6 +83,7 @@ CLASSIC_KEYWORDS = (
     "AcquisitionDateTime",
     "AcquisitionDate",
     "AcquisitionTime",
+    "InstanceNumber",
 )
 
 VOLUME = "volume"

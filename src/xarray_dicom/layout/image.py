@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,3 +102,10 @@ class ImageLayout:
     def sizes(self) -> dict[str, int]:
         """Length of each dimension."""
         return dict(zip(self.dims, self.frames.shape, strict=True))
+
+
+def texts(values: Sequence[str]) -> NDArray[Any]:
+    """Strings as an object array: fixed-width ones draw warnings when written to Zarr."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -2,42 +2,99 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from xarray_dicom.errors import DicomWarning
 from xarray_dicom.instance import OpenInstance
+from xarray_dicom.layout.concatenation import Whole, join
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.parametric import is_parametric_map, parametric_values
+from xarray_dicom.layout.pyramid import role, share_origin, split_pyramids
 from xarray_dicom.layout.segmentation import is_segmentation, layout_segmentation
 from xarray_dicom.layout.slide import layout_slide
 from xarray_dicom.layout.tiled import is_tiled
 from xarray_dicom.layout.volume import layout_frames, split_images
 
-Layouts = list[ImageLayout]
+#: Images by the path of their group; the only image of its kind has the path ``""``.
+Layouts = dict[str, ImageLayout]
 
 
-def _parametric(opened: OpenInstance, options: LayoutOptions) -> Layouts:
-    if is_tiled(opened):
-        return [layout_slide(opened, options, name="parametric_map", values=parametric_values)]
-    return [
-        layout_frames(frames, options, name="parametric_map", values=parametric_values)
-        for frames in split_images([opened])
-    ]
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Objects that are laid out in one way.
+
+    Attributes
+    ----------
+    holds
+        Whether an object is of this kind.
+    lay_out
+        From all objects of this kind in a series to images.
+    """
+
+    holds: Callable[[OpenInstance], bool]
+    lay_out: Callable[[Sequence[Whole], LayoutOptions, bool], Layouts]
 
 
-#: Objects that are images by themselves: the first test that holds chooses the layout.
-KINDS: tuple[
-    tuple[Callable[[OpenInstance], bool], Callable[[OpenInstance, LayoutOptions], Layouts]], ...
-] = (
-    (is_segmentation, lambda opened, options: [layout_segmentation(opened, options)]),
-    (is_parametric_map, _parametric),
-    (is_tiled, lambda opened, options: [layout_slide(opened, options)]),
+def _segmentations(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
+    return _numbered("segmentation", [layout_segmentation(whole, options) for whole in wholes])
+
+
+def _parametric_maps(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
+    layouts = []
+    for whole in wholes:
+        if is_tiled(whole.first):
+            layouts.append(
+                layout_slide([whole], options, name="parametric_map", values=parametric_values)
+            )
+        else:
+            layouts += [
+                layout_frames(frames, options, name="parametric_map", values=parametric_values)
+                for frames in split_images(whole.parts)
+            ]
+    return _numbered("parametric_map", layouts)
+
+
+def _slides(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
+    if alone:
+        return {"": layout_slide(wholes, options)}
+    besides: dict[str, list[Whole]] = {}
+    for whole in wholes:
+        besides.setdefault(role(whole), []).append(whole)
+    pyramids = split_pyramids(besides.pop("", []))
+    found: Layouts = {}
+    for number, levels in enumerate(pyramids, 1):
+        prefix = f"pyramid_{number}/" if len(pyramids) > 1 else ""
+        layouts = share_origin([layout_slide(level, options) for level in levels])
+        found |= {f"{prefix}scale{i}": layout for i, layout in enumerate(layouts)}
+    for name, members in besides.items():
+        if name == "label" and not options.slide_label:
+            continue
+        layouts = [layout_slide([whole], options) for whole in members]
+        found |= {path or name: layout for path, layout in _numbered(name, layouts).items()}
+    return {"": found["scale0"]} if list(found) == ["scale0"] else found
+
+
+def _frames(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
+    parts = [part for whole in wholes for part in whole.parts]
+    single = alone and len(parts) == 1 and _is_single_frame(parts[0])
+    return _numbered(
+        "stack", [layout_frames(image, options, single=single) for image in split_images(parts)]
+    )
+
+
+#: The first kind that holds is taken.
+KINDS = (
+    Kind(is_segmentation, _segmentations),
+    Kind(is_parametric_map, _parametric_maps),
+    Kind(is_tiled, _slides),
+    Kind(lambda opened: True, _frames),
 )
 
 
-def lay_out(
-    opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bool
-) -> dict[str, ImageLayout]:
+def lay_out(opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bool) -> Layouts:
     """All images that some instances make, by the path of their group.
 
     Parameters
@@ -48,7 +105,7 @@ def lay_out(
         What the user asked for.
     alone
         Whether a single object was asked for, not a series: a single-frame one is then a
-        plane without a dimension for planes.
+        plane without a dimension for planes, and a level of a pyramid is taken literally.
 
     Returns
     -------
@@ -56,40 +113,60 @@ def lay_out(
         One entry named ``""`` if there is one image; else a group per series and image.
     """
     series: dict[str, list[OpenInstance]] = {}
-    for one in opened:
+    for one in _once(opened):
         series.setdefault(str(one.dataset.get("SeriesInstanceUID")), []).append(one)
     names = _unique(_series_name(members[0]) for members in series.values())
-    found = {}
+    found: Layouts = {}
     for name, members in zip(names, series.values(), strict=True):
         layouts = _lay_out_series(members, options, alone)
-        for number, layout in enumerate(layouts, 1):
-            parts = [name] if len(series) > 1 else []
-            parts += [f"stack_{number}"] if len(layouts) > 1 else []
-            found["/".join(parts)] = layout
-    return found
+        prefix = name if len(series) > 1 else ""
+        found |= {"/".join(filter(None, (prefix, path))): layouts[path] for path in layouts}
+    return {"": next(iter(found.values()))} if len(found) == 1 else found
 
 
 def _lay_out_series(
     members: Sequence[OpenInstance], options: LayoutOptions, alone: bool
 ) -> Layouts:
-    layouts: Layouts = []
-    frames = []
+    kinds: dict[int, list[OpenInstance]] = {}
     for one in members:
-        for holds, layout in KINDS:
-            if holds(one):
-                layouts += layout(one, options)
-                break
-        else:
-            frames.append(one)
-    if frames:
-        single = alone and len(frames) == 1 and _is_single_frame(frames[0])
-        layouts += [layout_frames(image, options, single=single) for image in split_images(frames)]
-    return layouts
+        number = next(i for i, kind in enumerate(KINDS) if kind.holds(one))
+        kinds.setdefault(number, []).append(one)
+    found: Layouts = {}
+    for number, own in sorted(kinds.items()):
+        layouts = KINDS[number].lay_out(join(own), options, alone)
+        if len(kinds) > 1 and "" in layouts:
+            layouts = {layouts[""].name: layouts[""]}
+        found |= layouts
+    return found
+
+
+def _once(opened: Sequence[OpenInstance]) -> list[OpenInstance]:
+    """Each SOP instance once; a copy of one that is there already is passed over."""
+    seen: dict[str, OpenInstance] = {}
+    kept = []
+    for one in opened:
+        uid = str(one.dataset.get("SOPInstanceUID") or one.location)
+        if uid in seen:
+            warnings.warn(
+                f"{one.location}: the same SOP instance as {seen[uid].location}, and passed over",
+                DicomWarning,
+                stacklevel=2,
+            )
+            continue
+        seen[uid] = one
+        kept.append(one)
+    return kept
 
 
 def _is_single_frame(opened: OpenInstance) -> bool:
     enhanced = "SharedFunctionalGroupsSequence" in opened.dataset or opened.columns
     return opened.instance.n_frames == 1 and not enhanced
+
+
+def _numbered(name: str, layouts: Sequence[ImageLayout]) -> Layouts:
+    if len(layouts) == 1:
+        return {"": layouts[0]}
+    return {f"{name}_{number}": layout for number, layout in enumerate(layouts, 1)}
 
 
 def _series_name(opened: OpenInstance) -> str:

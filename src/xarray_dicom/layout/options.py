@@ -17,7 +17,10 @@ class LayoutOptions:
         Whether values are modality or real-world ones, not stored ones.
     memory_budget
         Bytes held while reading.
+    slide_label
+        Whether the image of a slide's label, which may show names, is presented too.
     """
 
     scale: bool = True
     memory_budget: int = MEMORY_BUDGET
+    slide_label: bool = False

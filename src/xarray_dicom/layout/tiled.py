@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
 from xarray_dicom.instance import OpenInstance
+from xarray_dicom.layout.concatenation import Whole
+from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.geometry import (
     SLIDE_ORIENTATION,
     SLIDE_Z,
@@ -25,6 +27,9 @@ from xarray_dicom.layout.image import Affine, Coordinate, FrameOfReference
 from xarray_dicom.layout.placement import Placed, Placement, TileGrid
 
 MM = {"units": "mm"}
+
+#: VL Whole Slide Microscopy Image Storage.
+WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 Int64s = NDArray[np.int64]
 
@@ -52,15 +57,19 @@ class MatrixGeometry:
 def is_tiled(opened: OpenInstance) -> bool:
     """Whether the frames of an image are tiles of a total pixel matrix."""
     dataset = opened.dataset
-    return bool(dataset.get("TotalPixelMatrixRows")) and bool(
-        dataset.get("TotalPixelMatrixColumns")
-    )
+    if dataset.get("TotalPixelMatrixRows") and dataset.get("TotalPixelMatrixColumns"):
+        return True
+    # Labels and overviews come without the size of a matrix that is one frame anyway.
+    return str(dataset.get("SOPClassUID")) == WHOLE_SLIDE and opened.instance.n_frames == 1
 
 
 def matrix_size(opened: OpenInstance) -> tuple[int, int]:
     """Rows and columns of the total pixel matrix."""
-    dataset = opened.dataset
-    return int(dataset.TotalPixelMatrixRows), int(dataset.TotalPixelMatrixColumns)
+    dataset, pixel_format = opened.dataset, opened.instance.format
+    return (
+        int(dataset.get("TotalPixelMatrixRows") or pixel_format.rows),
+        int(dataset.get("TotalPixelMatrixColumns") or pixel_format.columns),
+    )
 
 
 def is_full(opened: OpenInstance) -> bool:
@@ -71,90 +80,89 @@ def is_full(opened: OpenInstance) -> bool:
     return opened.column("RowPositionInTotalImagePixelMatrix") is None
 
 
-def tile_grid(opened: OpenInstance, n_planes: int, planes: Int64s) -> TileGrid:
-    """The placement of a TILED_FULL image.
+def full_placement(wholes: Sequence[Whole], planes: Int64s) -> Placement:
+    """The placement of TILED_FULL images, whose planes follow each other.
 
     Parameters
     ----------
-    opened
-        The instance.
-    n_planes
-        Planes that the image says it has: paths or segments times focal planes.
+    wholes
+        The images; their planes (optical paths or segments, times focal planes) are counted
+        from one to the next.
     planes
-        The stored plane of each cell.
+        The plane of each cell, -1 for a cell without one.
 
     Raises
     ------
     CorruptDicomError
         If Number of Frames isn't that of the tiles.
     """
-    rows, columns = matrix_size(opened)
-    pixel_format = opened.instance.format
+    first = wholes[0].first
+    rows, columns = matrix_size(first)
+    pixel_format = first.instance.format
     grid = TileGrid(rows, columns, pixel_format.rows, pixel_format.columns, planes)
-    due = prod(grid.grid) * n_planes
-    if due != opened.instance.n_frames:
+    tiles = prod(grid.grid)
+    due = tiles * int((planes >= 0).sum())
+    stored = sum(len(whole.frames) for whole in wholes)
+    if stored == due:
+        return grid
+    if stored > due or all(len(whole.parts) == 1 for whole in wholes):
         raise CorruptDicomError(
-            f"{opened.location}: Number of Frames (0028,0008) is {opened.instance.n_frames}, but "
-            f"{rows} × {columns} pixels in tiles of {grid.tile_rows} × {grid.tile_columns} on "
-            f"{n_planes} planes make {due}"
+            f"{first.location}: Number of Frames (0028,0008) is {stored}, but {rows} × {columns} "
+            f"pixels in tiles of {grid.tile_rows} × {grid.tile_columns} on "
+            f"{int((planes >= 0).sum())} planes make {due}"
         )
-    return grid
+    return _without_missing(grid, np.concatenate([whole.numbers for whole in wholes]), due)
 
 
-def placed_tiles(opened: OpenInstance, cell: Int64s, n_cells: int) -> Placement:
+def _without_missing(grid: TileGrid, numbers: Int64s, due: int) -> Placed:
+    """Tiles of a grid of which only the frames with these `numbers` are stored."""
+    cells = np.arange(len(grid.planes))
+    hits = grid.find(cells, (0, grid.rows), (0, grid.columns))
+    stored = np.full(due, -1, np.int64)
+    stored[numbers] = np.arange(len(numbers))
+    there = stored[hits.frame] >= 0
+    return Placed(
+        stored[hits.frame[there]],
+        cells[hits.cell[there]],
+        hits.y[there],
+        hits.x[there],
+        n_cells=len(cells),
+        plane=(grid.rows, grid.columns),
+        tile=(grid.tile_rows, grid.tile_columns),
+    )
+
+
+def placed_tiles(frames: FrameSet, cell: Int64s, n_cells: int) -> Placement:
     """The placement of tiles that say where they are (PS3.3 C.8.12.4.1.1, TILED_SPARSE)."""
-    top = opened.floats("RowPositionInTotalImagePixelMatrix", 1)
-    left = opened.floats("ColumnPositionInTotalImagePixelMatrix", 1)
+    top = frames.floats("RowPositionInTotalImagePixelMatrix", 1)
+    left = frames.floats("ColumnPositionInTotalImagePixelMatrix", 1)
     if top is None or left is None:
         raise CorruptDicomError(
-            f"{opened.location}: its tiles have no Row and Column Position In Total Image Pixel "
+            f"{frames.location}: its tiles have no Row and Column Position In Total Image Pixel "
             "Matrix (0048,021F), (0048,021E)"
         )
-    pixel_format = opened.instance.format
+    first = frames.opened[0]
     return Placed(
-        np.arange(opened.instance.n_frames),
+        np.arange(len(frames)),
         cell,
         top[:, 0].astype(np.int64) - 1,
         left[:, 0].astype(np.int64) - 1,
         n_cells=n_cells,
-        plane=matrix_size(opened),
-        tile=(pixel_format.rows, pixel_format.columns),
+        plane=matrix_size(first),
+        tile=(first.instance.format.rows, first.instance.format.columns),
     )
 
 
-def optical_paths(opened: OpenInstance) -> tuple[list[str], dict[str, Coordinate]]:
-    """Identifiers of the optical paths in file order, and coordinates that describe them."""
-    items = list(opened.dataset.get("OpticalPathSequence") or [])
-    if not items:
-        count = opened.dataset.get("NumberOfOpticalPaths")
-        identifiers = [str(number) for number in range(1, int(count or 1) + 1)]
-        return identifiers, {}
-    identifiers = [
-        str(item.get("OpticalPathIdentifier") or number) for number, item in enumerate(items, 1)
-    ]
-    dims = ("optical_path",)
-    coordinates = {"optical_path": Coordinate(dims, texts(identifiers))}
-    descriptions = [str(item.get("OpticalPathDescription") or "") for item in items]
-    if any(descriptions):
-        coordinates["optical_path_description"] = Coordinate(dims, texts(descriptions))
-    wavelengths = [float(item.get("IlluminationWaveLength") or np.nan) for item in items]
-    if np.isfinite(wavelengths).any():
-        coordinates["wavelength"] = Coordinate(dims, np.asarray(wavelengths), {"units": "nm"})
-    return identifiers, coordinates
-
-
-def focal_planes(opened: OpenInstance, n_planes_of_tiles: int) -> tuple[int, NDArray[Any] | None]:
+def focal_planes(opened: OpenInstance, n_paths: int) -> tuple[int, NDArray[np.float64] | None]:
     """How many focal planes a TILED_FULL image has, and their heights in mm, if known.
 
     Frames run from the glass to the coverslip; their distance is Spacing Between Slices.
     """
-    count = int(opened.dataset.get("TotalPixelMatrixFocalPlanes") or 1)
-    if not opened.dataset.get("TotalPixelMatrixFocalPlanes"):
-        down, across = tile_grid_shape(opened)
-        tiles = down * across * n_planes_of_tiles
-        count = max(opened.instance.n_frames // tiles, 1) if tiles else 1
+    stated = opened.dataset.get("TotalPixelMatrixFocalPlanes")
+    down, across = tile_grid_shape(opened)
+    count = int(stated or 0) or max(opened.instance.n_frames // (down * across * n_paths), 1)
     if count == 1:
-        return 1, None
+        return 1, np.asarray([slide_height(opened)])
     spacing = opened.shared("SpacingBetweenSlices")
     if spacing is None:
         warnings.warn(
@@ -164,7 +172,8 @@ def focal_planes(opened: OpenInstance, n_planes_of_tiles: int) -> tuple[int, NDA
             stacklevel=2,
         )
         return count, None
-    return count, slide_height(opened) + np.arange(count) * float(spacing)
+    heights: NDArray[np.float64] = slide_height(opened) + np.arange(count) * float(spacing)
+    return count, heights
 
 
 def tile_grid_shape(opened: OpenInstance) -> tuple[int, int]:
@@ -256,10 +265,3 @@ def frame_of_reference(
     cosines = tuple(float(v) for v in orientation or (1, 0, 0, 0, 1, 0))
     a, b, c, d, e, f = cosines
     return FrameOfReference(str(uid), (a, b, c, d, e, f))
-
-
-def texts(values: Sequence[str]) -> NDArray[Any]:
-    """Strings as an object array: fixed-width ones draw warnings when written to Zarr."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array

@@ -24,12 +24,12 @@ from xarray_dicom.layout.dimensions import (
 )
 from xarray_dicom.layout.frames import FrameArray
 from xarray_dicom.layout.frameset import FrameSet
-from xarray_dicom.layout.image import Coordinate, ImageLayout
+from xarray_dicom.layout.image import Coordinate, ImageLayout, texts
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.layout.planes import PlaneLayout, no_planes, patient_planes, split_by
 from xarray_dicom.layout.stack import split_stacks
-from xarray_dicom.layout.tiled import frame_of_reference, texts
+from xarray_dicom.layout.tiled import frame_of_reference
 from xarray_dicom.layout.values import COLOUR, ValuesOf, image_values
 
 #: Units of the values along extra dimensions.
