@@ -159,15 +159,11 @@ def warn_without_position(frames: FrameSet) -> None:
 def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
     """What may tell frames at one position apart, by dimension name.
 
-    Enhanced objects say so themselves (PS3.3 C.7.6.17, Dimension Index); classic ones have
-    attributes that vary.
+    Enhanced objects say so themselves (PS3.3 C.7.6.17, Dimension Index); classic ones, and
+    the files of an enhanced series, have attributes that vary.
     """
     items = list(frames.opened[0].dataset.get("DimensionIndexSequence") or [])
     columns: dict[str, NDArray[Any]] = {}
-    if not items:
-        for keyword in CLASSIC_KEYWORDS:
-            _add(columns, frames, keyword, lambda one, k=keyword: one.column(k))
-        return columns
     for position, item in enumerate(items):
         pointer = item.get("DimensionIndexPointer")
         if pointer is None:
@@ -188,6 +184,9 @@ def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
             ordinals = frames.columns(lambda one: one.column("DimensionIndexValues"))
             if ordinals is not None and ordinals.values.shape[1] > position:
                 columns[dimension_name(attribute)] = ordinals.values[:, position]
+    if not items or len(frames.opened) > 1:
+        for keyword in CLASSIC_KEYWORDS:
+            _add(columns, frames, keyword, lambda one, k=keyword: one.column(k))
     return columns
 
 
