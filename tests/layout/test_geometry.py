@@ -7,7 +7,7 @@ from highdicom.spatial import ImageToReferenceTransformer, PixelToReferenceTrans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xarray_dicom.errors import CorruptDicomError, DicomError
+from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
 from xarray_dicom.layout.geometry import (
     SLIDE_Z,
     AxisMatch,
@@ -16,6 +16,7 @@ from xarray_dicom.layout.geometry import (
     axis_coordinates,
     frame_of_reference,
     image_coordinates,
+    known_spacing,
     match_grids,
     parse_frame_of_reference,
     same_orientation,
@@ -234,3 +235,14 @@ def test_one_plane_has_no_step_of_its_own():
 def test_singular_target_is_an_error():
     with pytest.raises(DicomError, match="singular"):
         match_grids(np.zeros((4, 4)), np.eye(4), (2, 2, 2), (2, 2, 2))
+
+
+@pytest.mark.parametrize("spacing", [(0, 0), (-1, 1), (np.nan, 1), (1,)])
+def test_a_spacing_that_can_not_be_one_is_unknown(spacing):
+    with pytest.warns(DicomWarning, match=r"^there\.dcm: Pixel Spacing .* no coordinates"):
+        assert known_spacing(spacing, location="there.dcm") is None
+
+
+def test_a_spacing_that_is_none_is_unknown_without_a_word():
+    assert known_spacing(None, location="there.dcm") is None
+    assert known_spacing([0.5, 0.25], location="there.dcm") == (0.5, 0.25)

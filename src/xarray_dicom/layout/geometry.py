@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomError
+from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
 
 Floats = NDArray[np.float64]
 Vector = tuple[float, float, float]
@@ -159,6 +160,22 @@ def positive_spacing(
             f"{located(location)}{element} is {_listed((y, x))}, but must be positive"
         )
     return float(y), float(x)
+
+
+def known_spacing(spacing: ArrayLike | None, *, location: str) -> tuple[float, float] | None:
+    """A spacing ``(y, x)`` in mm; None where there is none, with a warning if it can't be one.
+
+    Some writers put zeros where they know no spacing; the pixels are good all the same.
+    """
+    if spacing is None:
+        return None
+    try:
+        return positive_spacing(spacing)
+    except CorruptDicomError as error:
+        warnings.warn(
+            f"{location}: {error}; so y and x have no coordinates", DicomWarning, stacklevel=2
+        )
+        return None
 
 
 def axis_coordinates(origin: ArrayLike, direction: ArrayLike, spacing: float, n: int) -> Floats:

@@ -15,7 +15,7 @@ from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.geometry import (
     PlaneGeometry,
     image_coordinates,
-    positive_spacing,
+    known_spacing,
     unit_directions,
 )
 from xarray_dicom.layout.image import Affine, Coordinate
@@ -66,9 +66,10 @@ def patient_planes(frames: FrameSet) -> PlaneLayout | None:
     positions = frame_positions(frames)
     if orientation is None or positions is None:
         return None
-    spacing = frames.floats("PixelSpacing", 2)
+    spacings = frames.floats("PixelSpacing", 2)
+    spacing = known_spacing(None if spacings is None else spacings[0], location=frames.location)
     geometry = PlaneGeometry.from_elements(
-        orientation[0], (1.0, 1.0) if spacing is None else spacing[0], location=frames.location
+        orientation[0], spacing or (1.0, 1.0), location=frames.location
     )
     planes = arrange_planes(positions, geometry, location=frames.location)
     for warning in planes.warnings:
@@ -118,10 +119,10 @@ def frame_positions(frames: FrameSet) -> NDArray[np.float64] | None:
 
 def no_planes(opened: OpenInstance, index: Int64s, count: int) -> PlaneLayout:
     """Frames without positions: millimetres from the first pixel, if there is a spacing."""
-    spacing = opened.shared("PixelSpacing")
+    spacing = known_spacing(opened.shared("PixelSpacing"), location=opened.location)
     if spacing is None:
         return PlaneLayout({}, None, None, None, index, count)
-    y, x = positive_spacing(spacing, location=opened.location)
+    y, x = spacing
     pixel_format = opened.instance.format
     long_name = {"long_name": "distance from the first pixel"}
     coordinates = {

@@ -20,7 +20,7 @@ from xarray_dicom.layout.geometry import (
     SLIDE_Z,
     PlaneGeometry,
     image_coordinates,
-    positive_spacing,
+    known_spacing,
     slide_origin,
 )
 from xarray_dicom.layout.image import Affine, Coordinate, FrameOfReference
@@ -201,10 +201,9 @@ def matrix_geometry(opened: OpenInstance, heights: NDArray[Any] | None) -> Matri
         Heights of its focal planes in mm, when they are a dimension.
     """
     rows, columns = matrix_size(opened)
-    spacing = opened.shared("PixelSpacing")
-    if spacing is None:
-        spacing = _spacing_from_extent(opened, rows, columns)
-    if spacing is None:
+    spacing = known_spacing(opened.shared("PixelSpacing"), location=opened.location)
+    step = spacing or _spacing_from_extent(opened, rows, columns)
+    if step is None:
         return MatrixGeometry({}, None, None, None)
     origin = opened.dataset.get("TotalPixelMatrixOriginSequence")
     orientation = opened.dataset.get("ImageOrientationSlide")
@@ -216,7 +215,6 @@ def matrix_geometry(opened: OpenInstance, heights: NDArray[Any] | None) -> Matri
         if origin
         else (None, None)
     )
-    step = positive_spacing(spacing, location=opened.location)
     if orientation is None or offsets[0] is None or offsets[1] is None:
         names = {"long_name": "distance from the first pixel"}
         return MatrixGeometry(
@@ -229,7 +227,7 @@ def matrix_geometry(opened: OpenInstance, heights: NDArray[Any] | None) -> Matri
             None,
         )
     plane = PlaneGeometry.from_elements(
-        orientation, spacing, location=opened.location, orientation_element=SLIDE_ORIENTATION
+        orientation, step, location=opened.location, orientation_element=SLIDE_ORIENTATION
     )
     height = slide_height(opened) if heights is None else float(heights[0])
     first = slide_origin(offsets[0], offsets[1], height)
@@ -246,13 +244,15 @@ def matrix_geometry(opened: OpenInstance, heights: NDArray[Any] | None) -> Matri
     return MatrixGeometry(coordinates, "slide", affine, plane.orientation)
 
 
-def _spacing_from_extent(opened: OpenInstance, rows: int, columns: int) -> list[float] | None:
+def _spacing_from_extent(
+    opened: OpenInstance, rows: int, columns: int
+) -> tuple[float, float] | None:
     """Spacing of slides that give only the extent imaged (PS3.3 C.8.12.4, mm)."""
     height = opened.dataset.get("ImagedVolumeHeight")
     width = opened.dataset.get("ImagedVolumeWidth")
     if not height or not width:
         return None
-    return [float(height) / rows, float(width) / columns]
+    return known_spacing((height / rows, width / columns), location=opened.location)
 
 
 def frame_of_reference(
