@@ -86,7 +86,9 @@ class DicomArray(BackendArray):
     async def _fill(
         self, plan: Plan, shape: tuple[int, ...], channels: slice | NDArray[np.int64] | None
     ) -> NDArray[Any]:
-        canvas = await _off_loop(Canvas, self.frames, shape, channels, plan)
+        canvas = Canvas(self.frames, shape, channels, plan)
+        if not canvas.is_blank:
+            await _off_loop(canvas.blank)
         await read(self.frames, plan, canvas)
         return canvas.pixels
 

@@ -75,6 +75,13 @@ class Canvas:
         Samples to keep, for colour.
     plan
         What will be placed.
+
+    Attributes
+    ----------
+    pixels
+        The output.
+    is_blank
+        Whether frames may be placed already, or `blank` must fill it first.
     """
 
     def __init__(
@@ -91,18 +98,20 @@ class Canvas:
         if channels is not None:
             fill = np.broadcast_to(fill, (array.samples,))[channels]
             shape = (*shape, len(fill))
-        if plan.covered and array.paint is None:
-            self.pixels: Pixels = np.empty(shape, array.dtype)
-        elif not fill.any():
-            self.pixels = np.zeros(shape, array.dtype)
-        else:
-            self.pixels = np.empty(shape, array.dtype)
-            self.pixels[...] = fill
-        # Frames arrive in any order: each pixel remembers the last frame that it shows.
-        self._shown = (
-            np.full(self.pixels.shape[: len(spatial)], -1, np.int32) if (plan.overlapping) else None
-        )
+        covered = plan.covered and array.paint is None
+        zero = not covered and not fill.any()
+        # Made in one thread, for the allocator keeps what outputs leave behind by thread.
+        self.pixels: Pixels = (np.zeros if zero else np.empty)(shape, array.dtype)
+        self._fill = fill
+        self.is_blank = covered or zero
+        # Frames arrive in any order: each pixel remembers the last one shown, counted from 1.
+        self._shown = np.zeros(spatial, np.int32) if plan.overlapping else None
         self._one_at_a_time = threading.Lock()
+
+    def blank(self) -> None:
+        """Fill the output with what is shown where no frame is."""
+        self.pixels[...] = self._fill
+        self.is_blank = True
 
     def place(self, target: Target, frame: Pixels) -> None:
         """Copy the picked part of one frame to where it goes."""
@@ -115,8 +124,8 @@ class Canvas:
         elif self._shown is not None:
             with self._one_at_a_time:
                 for shown, plane, into in self._planes(target, self._shown):
-                    later = shown[into] < target.frame
-                    shown[into] = np.where(later, target.frame, shown[into])
+                    later = shown[into] <= target.frame
+                    shown[into] = np.where(later, target.frame + 1, shown[into])
                     plane[into] = np.where(_like(later, picked), picked, plane[into])
         else:
             for _, plane, into in self._planes(target, self.pixels):
