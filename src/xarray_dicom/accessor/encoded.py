@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
@@ -56,6 +56,11 @@ class EncodedFrames:
         """Where the frames lie; scans the items once where there is no usable table."""
         return run(self.instance.frame_offsets())
 
+    @property
+    def held(self) -> int:
+        """Bytes of frames that were asked for ahead and not yet used."""
+        return sum(batch.held for batch in self._batches)
+
     def read(self, index: int) -> bytes:
         """The codestream of one frame, numbered from 0: fetched ahead, or in one request.
 
@@ -68,20 +73,31 @@ class EncodedFrames:
         SourceChangedError
             If the object was replaced.
         """
-        source = self.instance.source
-        blob = next(filter(None, (batch.take(index) for batch in self._batches)), None)
         try:
-            if blob is None:
-                spans = self.offsets.spans(np.asarray([index], np.int64))
-                place = int(spans.offset[0]), int(spans.length[0])
-                blob = memoryview(run(_fetch(source, *place)))
-            return bytes(self.offsets.codestream(blob))
-        except CorruptDicomError as error:
-            told = str(error).removeprefix(f"{source.location}: ")
-            raise CorruptDicomError(f"{source.location}: frame {index + 1}: {told}") from error
+            taken = (batch.take(index) for batch in tuple(self._batches))
+            blob = next((found for found in taken if found is not None), None)
+            return bytes(self.offsets.codestream(self._fetch(index) if blob is None else blob))
+        except BaseException as error:
+            # A notebook keeps the traceback of an error, and with it whoever was to read on.
+            self._drop()
+            if not isinstance(error, CorruptDicomError):
+                raise
+            location = self.instance.source.location
+            told = str(error).removeprefix(f"{location}: ")
+            raise CorruptDicomError(f"{location}: frame {index + 1}: {told}") from error
+
+    def _fetch(self, index: int) -> bytes:
+        spans = self.offsets.spans(np.asarray([index], np.int64))
+        return run(_fetch(self.instance.source, int(spans.offset[0]), int(spans.length[0])))
+
+    def _drop(self) -> None:
+        while self._batches:
+            self._batches.pop().cancel()
 
     def ahead(self, entries: Iterable[Entry], index: Callable[[Entry], int]) -> Iterator[Entry]:
         """Hand on `entries` while the frames that they need are fetched, merged and at once.
+
+        One use at a time has frames fetched ahead: what an earlier one left is dropped.
 
         Parameters
         ----------
@@ -90,6 +106,7 @@ class EncodedFrames:
         index
             The frame, numbered from 0, that an entry needs.
         """
+        self._drop()
         slots = asyncio.Semaphore(WINDOW)
         planned = self._plan(entries, index)
         held: deque[tuple[list[Entry], Batch]] = deque()
@@ -102,11 +119,15 @@ class EncodedFrames:
                 if not held:
                     return
                 yield from held[0][0]
-                self._batches.remove(held.popleft()[1])
+                self._forget(held.popleft()[1])
         finally:
             for _, batch in held:
-                self._batches.remove(batch)
-                batch.cancel()
+                self._forget(batch)
+
+    def _forget(self, batch: Batch) -> None:
+        batch.cancel()
+        if batch in self._batches:
+            self._batches.remove(batch)
 
     def _plan(
         self, entries: Iterable[Entry], index: Callable[[Entry], int]
@@ -166,19 +187,28 @@ class Batch:
                 )
             self._pieces[index] = requests[request], start, length
 
+    @property
+    def held(self) -> int:
+        """Bytes of frames that are to be used."""
+        return sum(length for _, _, length in self._pieces.values())
+
     def take(self, index: int) -> memoryview | None:
         """The bytes of a frame, kept until its last use; None if they aren't in the batch."""
-        if index not in self._pieces:
+        piece = self._pieces.get(index)
+        if piece is None:
             return None
-        request, start, length = self._pieces[index]
+        request, start, length = piece
         self._uses[index] -= 1
-        if not self._uses[index]:
-            del self._pieces[index]
-        return memoryview(request.result())[start : start + length]
+        if self._uses[index] < 1:
+            self._pieces.pop(index, None)
+        try:
+            return memoryview(request.result())[start : start + length]
+        except CancelledError:
+            return None
 
     def cancel(self) -> None:
         """Give up what hasn't been used."""
-        for request, _, _ in self._pieces.values():
+        for request, _, _ in tuple(self._pieces.values()):
             request.cancel()
         self._pieces.clear()
 
