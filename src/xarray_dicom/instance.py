@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,18 +13,28 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
+from xarray_dicom.errors import CorruptDicomError, DicomWarning, UnsupportedDicomError
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.elements import Column, Header, Path, PixelElement
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.parsing.offsets import FrameOffsets, find_offsets, scan
+from xarray_dicom.pixels.codecs import require_frames
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.runtime import in_thread, run
 from xarray_dicom.storage.source import ByteSource
 
 #: Explicit VR Big Endian, whose 16-bit words swap pairs of 8-bit pixels (PS3.5 A.3).
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+#: Photometric interpretations of one sample; all others have three.
+SINGLE_SAMPLE = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+
+#: Attributes that every image of integers needs (PS3.3 C.7.6.3), and what is done without.
+ASSUMED = {
+    "BitsStored": "all bits allocated are taken as stored",
+    "PixelRepresentation": "pixels are taken as unsigned",
+}
 
 #: Element keyword → the functional group that holds it in multi-frame objects.
 FUNCTIONAL_GROUPS = {
@@ -135,9 +146,14 @@ class OpenInstance:
         Values are shaped ``(frames, multiplicity)``; None where the element is nowhere.
         """
         group = FUNCTIONAL_GROUPS.get(keyword)
-        if group is not None:
-            return self.pointed(tag(keyword), tag(group))
-        return self._broadcast(self.dataset.get(keyword), dictionary_VR(keyword))
+        try:
+            if group is not None:
+                return self.pointed(tag(keyword), tag(group))
+            return self._broadcast(self.dataset.get(keyword), dictionary_VR(keyword))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise CorruptDicomError(
+                f"{self.location}: {keyword} {_tag_text(keyword)} can't be read: {error}"
+            ) from error
 
     def pointed(self, element: int, group: int | None) -> Column | None:
         """Values of `element` inside functional group `group`, as a dimension points to it."""
@@ -229,6 +245,10 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     """
     header = await read_header(source, first=first)
     dataset = header.dataset
+    try:
+        require_frames(header.transfer_syntax)
+    except UnsupportedDicomError as error:
+        raise UnsupportedDicomError(f"{source.location}: {error}") from error
     if header.pixel is None:
         name = getattr(getattr(dataset, "SOPClassUID", None), "name", "object")
         raise UnsupportedDicomError(f"{source.location}: this {name} has no pixel data")
@@ -310,16 +330,19 @@ def read_format(
         "BitsAllocated", {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(element)
     )
     stored = number("BitsStored", allocated)
+    photometric, samples = _colour(dataset, location)
+    if not is_float:
+        _warn_of_assumed(dataset, location)
     pixel_format = PixelFormat(
         transfer_syntax=transfer_syntax,
         rows=number("Rows"),
         columns=number("Columns"),
-        samples=number("SamplesPerPixel", 1),
+        samples=number("SamplesPerPixel", samples),
         bits_allocated=allocated,
         bits_stored=stored,
         high_bit=number("HighBit", stored - 1),
         pixel_representation=number("PixelRepresentation", 0),
-        photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
+        photometric=photometric,
         planar=number("PlanarConfiguration", 0),
         element=element,
         word_swapped=transfer_syntax == BIG_ENDIAN and allocated == 8 and pixel.vr == "OW",
@@ -339,6 +362,32 @@ def read_format(
             f"{stored}"
         )
     return pixel_format
+
+
+def _colour(dataset: Dataset, location: str) -> tuple[str, int]:
+    """Photometric Interpretation and Samples per Pixel; where one is missing, by the other."""
+    photometric = dataset.get("PhotometricInterpretation")
+    if photometric:
+        return str(photometric), 1 if photometric in SINGLE_SAMPLE else 3
+    samples = dataset.get("SamplesPerPixel") or 1
+    assumed = "MONOCHROME2" if samples == 1 else "RGB"
+    warnings.warn(
+        f"{location}: Photometric Interpretation (0028,0004) is missing; {assumed} is assumed",
+        DicomWarning,
+        stacklevel=3,
+    )
+    return assumed, int(samples)
+
+
+def _warn_of_assumed(dataset: Dataset, location: str) -> None:
+    """Say which of the attributes that integers need are missing, and what stands for them."""
+    for keyword, assumed in ASSUMED.items():
+        if dataset.get(keyword) in (None, ""):
+            warnings.warn(
+                f"{location}: {keyword} {_tag_text(keyword)} is missing; {assumed}",
+                DicomWarning,
+                stacklevel=3,
+            )
 
 
 def tag(keyword: str) -> int:

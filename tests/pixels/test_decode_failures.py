@@ -111,9 +111,9 @@ def test_damage_gives_a_frame_or_an_error(
     codestream, fmt = bytearray(CODESTREAMS[syntax, samples]), pixel_format(syntax, samples)
     at = int(place * len(codestream))
     codestream[at : at + 1 + len(more)] = bytes([value]) + more
-    for allow_smaller in (False, True):
+    for least in (None, (1, 1)):
         try:
-            decoded = decode_frame(codestream, fmt, allow_smaller=allow_smaller)
+            decoded = decode_frame(codestream, fmt, least=least)
         except DicomError:
             continue
         assert decoded.shape == fmt.shape
@@ -153,11 +153,14 @@ def test_smaller_tiles_are_placed_at_the_top_left(syntax: str, samples: int) -> 
     fmt = pixel_format(syntax, samples, shape=(64, 50))
     out = np.full(fmt.shape, 7, np.uint8)
     for target in (None, out):
-        frame = decode_frame(codestream, fmt, out=target, allow_smaller=True, fill=255)
+        frame = decode_frame(codestream, fmt, out=target, least=(48, 40), fill=255)
         np.testing.assert_array_equal(frame[:48, :40], tile)
         assert (frame[48:] == 255).all()
         assert (frame[:, 40:] == 255).all()
     assert frame is out
+    for least in ((49, 40), (48, 41)):
+        with pytest.raises(CorruptDicomError, match="48 x 40 pixels"):
+            decode_frame(codestream, fmt, least=least)
 
 
 @pytest.mark.parametrize(("syntax", "samples"), CASES)

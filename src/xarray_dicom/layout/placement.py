@@ -53,6 +53,10 @@ class Placement(Protocol):
         """Frames that meet rows ``y[0]:y[1]`` and columns ``x[0]:x[1]`` of the distinct `cells`."""
         ...
 
+    def inside(self, frame: int) -> tuple[int, int]:
+        """Rows and columns of a frame, counted from its first, that reach into the plane."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
@@ -105,6 +109,15 @@ class TileGrid:
             np.broadcast_to(stored[:, None, None], shape).reshape(-1),
             np.broadcast_to(tile_y[:, None] * self.tile_rows, shape).reshape(-1),
             np.broadcast_to(tile_x * self.tile_columns, shape).reshape(-1),
+        )
+
+    def inside(self, frame: int) -> tuple[int, int]:
+        """What is left of the matrix at a tile; see `Placement.inside`."""
+        down, across = self.grid
+        row, column = divmod(frame % (down * across), across)
+        return (
+            min(self.tile_rows, self.rows - row * self.tile_rows),
+            min(self.tile_columns, self.columns - column * self.tile_columns),
         )
 
 
@@ -203,6 +216,14 @@ class Placed:
             position[meets],
             self.y[entry].astype(np.int64),
             self.x[entry].astype(np.int64),
+        )
+
+    def inside(self, frame: int) -> tuple[int, int]:
+        """What is left of the plane at the place of a frame; see `Placement.inside`."""
+        entry = int(np.flatnonzero(self.frame == frame)[0])
+        return (
+            min(self.tile[0], self.plane[0] - int(self.y[entry])),
+            min(self.tile[1], self.plane[1] - int(self.x[entry])),
         )
 
 

@@ -13,8 +13,17 @@ TRAILING_JUNK = 64
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _JXL_SIGNATURE = b"\x00\x00\x00\x0cJXL "
 
+#: First bytes of each family of codestreams; JPEG-LS starts as JPEG does.
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    _JP2_SIGNATURE: "JPEG 2000",
+    _JXL_SIGNATURE: "JPEG XL",
+}
+
 # SOF0 to SOF15 without DHT, JPG and DAC; SOF55 is JPEG-LS.
-_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_JPEG_LS = 0xF7
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC})
 _START_OF_SCAN = 0xDA
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -57,6 +66,18 @@ def _uint(buffer: Buffer, offset: int, size: int) -> int:
     if len(field) != size:
         raise CorruptDicomError("its codestream ends inside the header")
     return int.from_bytes(field, "big")
+
+
+def family(codestream: Buffer) -> str | None:
+    """Name of the codec that the first bytes of a codestream are of; None if they say nothing."""
+    start = bytes(codestream[:8])
+    name = next((name for begin, name in _SIGNATURES.items() if start.startswith(begin)), None)
+    if name != "JPEG":
+        return name
+    try:
+        return "JPEG-LS" if jpeg_header(codestream).process == _JPEG_LS else name
+    except CorruptDicomError:
+        return None
 
 
 def require_end_marker(codestream: Buffer) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
 from xarray_dicom.pixels.bits import conform
 from xarray_dicom.pixels.buffers import Buffer
-from xarray_dicom.pixels.codecs import codec_for, native
+from xarray_dicom.pixels.codecs import codec_for, codec_of, native
 from xarray_dicom.pixels.codecs.base import Raster, Request
 from xarray_dicom.pixels.codestream import CodestreamHeader
 from xarray_dicom.pixels.colour import UNSUPPORTED, YCBCR, ycbcr_to_rgb
@@ -25,7 +25,7 @@ def decode_frame(
     *,
     bit: int = 0,
     out: NDArray[np.generic] | None = None,
-    allow_smaller: bool = False,
+    least: tuple[int, int] | None = None,
     fill: float = 0,
 ) -> NDArray[np.generic]:
     """Decode one frame to stored values, colour as RGB (PS3.3 C.7.6.3, PS3.5 8).
@@ -45,9 +45,9 @@ def decode_frame(
         8-bit frames in big endian words at an odd byte (then 8).
     out
         Array of shape ``fmt.shape`` and type ``fmt.dtype`` to decode into.
-    allow_smaller
-        Accept a codestream with fewer rows or columns, such as an edge tile; it is placed
-        at the top left.
+    least
+        Rows and columns that suffice, where a codestream may have fewer than `fmt` says,
+        such as an edge tile; it is placed at the top left. All of them by default.
     fill
         Value of the rest, when it is smaller.
 
@@ -65,11 +65,11 @@ def decode_frame(
         If the transfer syntax, photometric interpretation or depth is not read.
     """
     _require_supported(fmt)
-    codec = codec_for(fmt.transfer_syntax)
+    codec = codec_of(codestream, fmt.transfer_syntax)
     header = None
     if codec.read_header is not None:
         header = codec.read_header(codestream)
-        _require_agreement(header, fmt, allow_smaller)
+        _require_agreement(header, fmt, least or (fmt.rows, fmt.columns))
         _require_proportion(codestream, fmt)
     target = out if out is not None and out.flags.c_contiguous else None
     try:
@@ -80,7 +80,7 @@ def decode_frame(
         raise CorruptDicomError(
             f"its {codec.name} codestream cannot be decoded: {error}"
         ) from error
-    return _place(raster, fmt, out, allow_smaller, fill)
+    return _place(raster, fmt, out, least is not None, fill)
 
 
 def decode_native_run(
@@ -134,15 +134,11 @@ def _require_supported(fmt: PixelFormat) -> None:
         )
 
 
-def _require_agreement(header: CodestreamHeader, fmt: PixelFormat, allow_smaller: bool) -> None:
+def _require_agreement(header: CodestreamHeader, fmt: PixelFormat, least: tuple[int, int]) -> None:
     """Hold a codestream to the data set before a codec believes its dimensions."""
-    claimed, declared = (header.rows, header.columns), (fmt.rows, fmt.columns)
-    fits = (
-        0 < header.rows <= fmt.rows and 0 < header.columns <= fmt.columns
-        if allow_smaller
-        else claimed == declared
-    )
-    if not fits:
+    fits_down = max(least[0], 1) <= header.rows <= fmt.rows
+    fits_across = max(least[1], 1) <= header.columns <= fmt.columns
+    if not fits_down or not fits_across:
         raise CorruptDicomError(
             f"its codestream has {header.rows} x {header.columns} pixels, but Rows (0028,0010) "
             f"and Columns (0028,0011) are {fmt.rows} x {fmt.columns}"
@@ -170,14 +166,14 @@ def _place(
     raster: Raster,
     fmt: PixelFormat,
     out: NDArray[np.generic] | None,
-    allow_smaller: bool,
+    may_be_smaller: bool,
     fill: float,
 ) -> NDArray[np.generic]:
     """Finish what a codec delivered: colour, type, sign, and the place in the frame."""
     pixels = raster.pixels
     if raster.ycbcr and fmt.samples == 3:
         pixels = ycbcr_to_rgb(pixels)
-    smaller = allow_smaller and pixels.shape != fmt.shape
+    smaller = may_be_smaller and pixels.shape != fmt.shape
     if pixels.ndim != len(fmt.shape) or (not smaller and pixels.shape != fmt.shape):
         raise CorruptDicomError(f"its codestream has shape {pixels.shape}, not {fmt.shape}")
     ready = raster.precision == 0 and pixels.dtype == fmt.dtype and pixels.flags.c_contiguous

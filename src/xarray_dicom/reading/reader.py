@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError, DicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frames import FrameArray
-from xarray_dicom.parsing.offsets import FrameOffsets
+from xarray_dicom.parsing.offsets import FrameOffsets, Spans
 from xarray_dicom.pixels import decode_frame
+from xarray_dicom.pixels.buffers import Buffer
+from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.reading.grid import Plan, Target
 from xarray_dicom.runtime import cpu_count, runtime
@@ -32,6 +34,8 @@ LARGEST_REQUEST = 2 * 2**20
 WINDOW = 16
 
 Pixels = NDArray[Any]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +182,24 @@ def _into(target: Target) -> Any:
     return np.ix_(into_y, into_x)
 
 
-async def read(array: FrameArray, plan: Plan, canvas: Canvas) -> None:
-    """Fetch, decode and place every frame of `plan`.
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The frames of one instance that a plan asks for, and where they lie."""
+
+    instance: Instance
+    offsets: FrameOffsets
+    spans: Spans
+    numbers: NDArray[np.int64]
+    targets: list[Target]
+
+
+async def read(
+    array: FrameArray,
+    plan: Plan,
+    shape: tuple[int, ...],
+    channels: slice | NDArray[np.int64] | None,
+) -> Pixels:
+    """Fetch, decode and place every frame of `plan`; arguments as for `Canvas`.
 
     Raises
     ------
@@ -188,56 +208,79 @@ async def read(array: FrameArray, plan: Plan, canvas: Canvas) -> None:
     SourceChangedError
         If an object was replaced after it was opened.
     """
-    if not len(plan.frames):
-        return
+    located = await _locate(array, plan)
+    canvas = Canvas(array, shape, channels, plan)
+    if not canvas.is_blank:
+        await off_loop(canvas.blank)
+    try:
+        await _serve_all(array, canvas, _requests(array, located))
+    except CorruptDicomError:
+        # Bytes of a replaced object look damaged: that it was replaced explains more.
+        await _verify(located)
+        raise
+    await _verify(located)
+    return canvas.pixels
+
+
+async def off_loop(function: Callable[..., T], *args: Any) -> T:
+    """Compute in a decode thread: what takes long would hold up all other reads."""
+    return await asyncio.get_running_loop().run_in_executor(runtime().decode_pool, function, *args)
+
+
+async def _verify(located: list[Located]) -> None:
+    await asyncio.gather(*(one.instance.source.verify() for one in located))
+
+
+async def _locate(array: FrameArray, plan: Plan) -> list[Located]:
     home = np.searchsorted(array.starts, plan.frames, "right") - 1
     touched = np.unique(home).tolist()
     tables = await asyncio.gather(*(array.instances[i].frame_offsets() for i in touched))
-    offsets = dict(zip(touched, tables, strict=True))
-    try:
-        await _serve_all(array, canvas, _requests(array, plan, home, offsets))
-    except CorruptDicomError:
-        # Bytes of a replaced object look damaged: that it was replaced explains more.
-        await _verify(array, touched)
-        raise
-    await _verify(array, touched)
-
-
-async def _verify(array: FrameArray, touched: list[int]) -> None:
-    await asyncio.gather(*(array.instances[i].source.verify() for i in touched))
-
-
-def _requests(
-    array: FrameArray,
-    plan: Plan,
-    home: NDArray[np.int64],
-    offsets: dict[int, FrameOffsets],
-) -> Iterator[Request]:
-    largest = min(LARGEST_REQUEST, max(array.memory_budget // 8, 1))
-    for group in np.split(np.arange(len(home)), np.flatnonzero(np.diff(home)) + 1):
-        number = int(home[group[0]])
+    located = []
+    for number, offsets in zip(touched, tables, strict=True):
+        first, last = np.searchsorted(home, (number, number + 1))
+        numbers = plan.frames[first:last] - array.starts[number]
+        spans = offsets.spans(numbers)
         instance = array.instances[number]
-        local = plan.frames[group] - array.starts[number]
-        spans = offsets[number].spans(local)
-        merged = merge(spans.offset, spans.length, gap=GAP, largest=largest)
+        _require_proportion(instance, numbers, spans)
+        located.append(Located(instance, offsets, spans, numbers, list(plan.targets[first:last])))
+    return located
+
+
+def _require_proportion(instance: Instance, numbers: NDArray[np.int64], spans: Spans) -> None:
+    """Raise before memory is taken for frames that their bytes cannot hold."""
+    nbytes = instance.format.frame_nbytes
+    small = np.flatnonzero(np.maximum(LARGE_FRAME, MAX_EXPANSION * spans.length) < nbytes)
+    if len(small):
+        raise CorruptDicomError(
+            f"{instance.source.location}: frame {int(numbers[small[0]]) + 1}: "
+            f"{int(spans.length[small[0]])} bytes cannot hold the {nbytes} bytes of "
+            f"{instance.format.rows} × {instance.format.columns} pixels: Rows (0028,0010) or "
+            "Columns (0028,0011) is wrong"
+        )
+
+
+def _requests(array: FrameArray, located: list[Located]) -> Iterator[Request]:
+    largest = min(LARGEST_REQUEST, max(array.memory_budget // 8, 1))
+    for one in located:
+        merged = merge(one.spans.offset, one.spans.length, gap=GAP, largest=largest)
         by_request = np.argsort(merged.request, kind="stable")
         cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
         for members in np.split(by_request, cuts):
             request = int(merged.request[members[0]])
             yield Request(
-                instance,
-                offsets[number],
+                one.instance,
+                one.offsets,
                 int(merged.offsets[request]),
                 int(merged.lengths[request]),
                 [
                     FrameSpan(
-                        plan.targets[int(group[m])],
-                        int(local[m]),
+                        one.targets[m],
+                        int(one.numbers[m]),
                         int(merged.start[m]),
-                        int(spans.length[m]),
-                        int(spans.bit[m]),
+                        int(one.spans.length[m]),
+                        int(one.spans.bit[m]),
                     )
-                    for m in members
+                    for m in members.tolist()
                 ],
             )
 
@@ -302,9 +345,7 @@ def _decode_share(
         blob = view[span.offset : span.offset + span.length]
         try:
             codestream = request.offsets.codestream(blob)
-            stored = decode_frame(
-                codestream, pixel_format, bit=span.bit, out=_scratch(pixel_format)
-            )
+            stored = _decode(codestream, pixel_format, array, span)
             values = array.transform.apply(stored, span.target.frame)
         except DicomError as error:
             told = str(error).removeprefix(f"{location}: ")
@@ -314,6 +355,20 @@ def _decode_share(
                 f"{location}: frame {span.number + 1} can't be decoded: {error}"
             ) from error
         canvas.place(span.target, values)
+
+
+def _decode(
+    codestream: Buffer, pixel_format: PixelFormat, array: FrameArray, span: FrameSpan
+) -> Pixels:
+    out = _scratch(pixel_format)
+    try:
+        return decode_frame(codestream, pixel_format, bit=span.bit, out=out)
+    except CorruptDicomError:
+        # Some writers cut tiles off where the total pixel matrix ends.
+        inside = array.placement.inside(span.target.frame)
+        if inside == array.tile:
+            raise
+        return decode_frame(codestream, pixel_format, bit=span.bit, out=out, least=inside)
 
 
 _threads = threading.local()

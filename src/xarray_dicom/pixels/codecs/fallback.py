@@ -8,19 +8,31 @@ from pydicom.uid import UID
 from xarray_dicom.errors import UnsupportedDicomError
 from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
 
-# MPEG-2, MPEG-4, HEVC and SMPTE ST 2110 streams; JPIP references point elsewhere.
-_NOT_FRAMES = (
+#: MPEG-2, MPEG-4, HEVC and SMPTE ST 2110 streams; JPIP references point elsewhere.
+NOT_FRAMES = (
     *(f"1.2.840.10008.1.2.4.{n}" for n in range(100, 109)),
     "1.2.840.10008.1.2.7.",
     *(f"1.2.840.10008.1.2.4.{n}" for n in (94, 95, 204, 205)),
 )
 
 
+def require_frames(transfer_syntax: str) -> None:
+    """Raise `UnsupportedDicomError` for videos, and for pixels that lie on a server of their own.
+
+    Their frames can't be read one by one.
+    """
+    if transfer_syntax.startswith(NOT_FRAMES):
+        name = UID(transfer_syntax).name
+        raise UnsupportedDicomError(
+            f"transfer syntax {name} does not hold single frames: videos and references to a "
+            "JPIP server are not read"
+        )
+
+
 def _decode(request: Request) -> Raster:
     fmt = request.format
     name = UID(fmt.transfer_syntax).name
-    if fmt.transfer_syntax.startswith(_NOT_FRAMES):
-        raise UnsupportedDicomError(f"transfer syntax {name} does not hold single frames")
+    require_frames(fmt.transfer_syntax)
     try:
         pixels = decode_frame(
             bytes(request.codestream),
