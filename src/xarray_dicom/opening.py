@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from xarray_dicom.dataset import to_dataset
-from xarray_dicom.errors import DicomError
+from xarray_dicom.errors import CorruptDicomError, DicomError
 from xarray_dicom.instance import OpenInstance, open_instance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
@@ -121,7 +121,14 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         memory_budget=options.memory_budget or MEMORY_BUDGET,
         slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",
     )
-    return lay_out(opened, layout_options, alone=alone), opened[0].location
+    name = opened[0].location
+    try:
+        return lay_out(opened, layout_options, alone=alone), name
+    except DicomError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        # pydicom reads values when they are asked for, so any of them may turn out to be none.
+        raise CorruptDicomError(f"{name}: a value in the header can't be read: {error}") from error
 
 
 async def _open_all(

@@ -67,10 +67,18 @@ def dataset_attributes(datasets: Sequence[Dataset]) -> dict[str, Any]:
     first, *others = datasets
     attrs = {}
     for keyword in SHOWN:
-        value = _plain(first.get(keyword))
-        if value is not None and all(_plain(other.get(keyword)) == value for other in others):
+        value = _shown(first, keyword)
+        if value is not None and all(_shown(other, keyword) == value for other in others):
             attrs[keyword] = value
     return attrs
+
+
+def _shown(dataset: Dataset, keyword: str) -> Any:
+    try:
+        return _plain(dataset.get(keyword))
+    except (ValueError, TypeError):
+        # What pydicom can't take for a value is not worth losing the image for.
+        return None
 
 
 def _plain(value: Any) -> Any:

@@ -99,7 +99,8 @@ def layout_frames(
         arrangement = Arrangement(((FRAME, len(frames)),), (), (np.arange(len(frames)),), False)
         warn_without_position(frames)
     else:
-        arrangement = arrange(planes.index, extra_columns(frames))
+        columns = extra_columns(frames) if len(frames) > 1 else {}
+        arrangement = arrange(planes.index, columns)
         for warning in arrangement.warnings:
             warnings.warn(f"{frames.location}: {warning}", DicomWarning, stacklevel=2)
     outer = list(arrangement.dims)
