@@ -19,7 +19,7 @@ from typing import Any
 import dask
 import xarray as xr
 
-from xarray_dicom.reading import array as reading
+from xarray_dicom.reading import reader
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -47,14 +47,14 @@ class Outputs:
         """Count every output from now on, its pages touched at once so that all of it counts."""
         outputs = self
 
-        class WatchedCanvas(reading.Canvas):
+        class WatchedCanvas(reader.Canvas):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 self.pixels[...] = 0
                 outputs.add(self.pixels.nbytes)
                 weakref.finalize(self.pixels, outputs.add, -self.pixels.nbytes)
 
-        reading.Canvas = WatchedCanvas  # type: ignore[misc]
+        reader.Canvas = WatchedCanvas  # type: ignore[misc]
 
 
 #: What is read before memory is looked at, by 8 threads: four tiles each, one pixel of 4096.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.image import Coordinate, texts
 
@@ -24,8 +25,13 @@ def optical_paths(opened: OpenInstance) -> tuple[OpticalPath, ...]:
     """The optical paths of one instance, in file order; one without a name if it has none."""
     items = list(opened.dataset.get("OpticalPathSequence") or [])
     if not items:
-        count = opened.dataset.get("NumberOfOpticalPaths")
-        return tuple(OpticalPath(str(number)) for number in range(1, int(count or 1) + 1))
+        count = int(opened.dataset.get("NumberOfOpticalPaths") or 1)
+        if count > opened.instance.n_frames:
+            raise CorruptDicomError(
+                f"{opened.location}: Number of Optical Paths (0048,0302) is {count}, but Number of "
+                f"Frames (0028,0008) is {opened.instance.n_frames}"
+            )
+        return tuple(OpticalPath(str(number)) for number in range(1, count + 1))
     return tuple(
         OpticalPath(
             str(item.get("OpticalPathIdentifier") or number),

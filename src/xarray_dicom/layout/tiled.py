@@ -33,6 +33,12 @@ WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 Int64s = NDArray[np.int64]
 
+#: Pixels of a total pixel matrix along a side, at most: a metre in steps of a quarter of a µm.
+LONGEST_SIDE = 2**22
+
+#: Planes that a part of a concatenation may be one frame of.
+MOST_PLANES = 10_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatrixGeometry:
@@ -64,12 +70,22 @@ def is_tiled(opened: OpenInstance) -> bool:
 
 
 def matrix_size(opened: OpenInstance) -> tuple[int, int]:
-    """Rows and columns of the total pixel matrix."""
+    """Rows and columns of the total pixel matrix.
+
+    Raises
+    ------
+    CorruptDicomError
+        If there are more than `LONGEST_SIDE`.
+    """
     dataset, pixel_format = opened.dataset, opened.instance.format
-    return (
-        int(dataset.get("TotalPixelMatrixRows") or pixel_format.rows),
-        int(dataset.get("TotalPixelMatrixColumns") or pixel_format.columns),
-    )
+    rows = int(dataset.get("TotalPixelMatrixRows") or pixel_format.rows)
+    columns = int(dataset.get("TotalPixelMatrixColumns") or pixel_format.columns)
+    if max(rows, columns) > LONGEST_SIDE:
+        raise CorruptDicomError(
+            f"{opened.location}: Total Pixel Matrix Rows (0048,0007) and Columns (0048,0006) are "
+            f"{rows} × {columns}, but no slide has more than {LONGEST_SIDE} either way"
+        )
+    return rows, columns
 
 
 def is_full(opened: OpenInstance) -> bool:
@@ -141,6 +157,12 @@ def placed_tiles(frames: FrameSet, cell: Int64s, n_cells: int) -> Placement:
             f"{frames.location}: its tiles have no Row and Column Position In Total Image Pixel "
             "Matrix (0048,021F), (0048,021E)"
         )
+    far = np.flatnonzero((np.abs(np.hstack([top, left])) > 2 * LONGEST_SIDE).any(axis=1))
+    if len(far):
+        raise CorruptDicomError(
+            f"{frames.location}: frame {int(far[0]) + 1} lies at row {top[far[0], 0]:.0f} "
+            f"(0048,021F), column {left[far[0], 0]:.0f} (0048,021E), far off any slide"
+        )
     first = frames.opened[0]
     return Placed(
         np.arange(len(frames)),
@@ -160,7 +182,13 @@ def focal_planes(opened: OpenInstance, n_paths: int) -> tuple[int, NDArray[np.fl
     """
     stated = opened.dataset.get("TotalPixelMatrixFocalPlanes")
     down, across = tile_grid_shape(opened)
-    count = int(stated or 0) or max(opened.instance.n_frames // (down * across * n_paths), 1)
+    n_frames = opened.instance.n_frames
+    count = int(stated or 0) or max(n_frames // (down * across * n_paths), 1)
+    if count * n_paths > max(n_frames, MOST_PLANES):
+        raise CorruptDicomError(
+            f"{opened.location}: Total Pixel Matrix Focal Planes (0048,0303) is {count}, but "
+            f"Number of Frames (0028,0008) is {n_frames}"
+        )
     if count == 1:
         return 1, np.asarray([slide_height(opened)])
     spacing = opened.shared("SpacingBetweenSlices")
@@ -172,7 +200,7 @@ def focal_planes(opened: OpenInstance, n_paths: int) -> tuple[int, NDArray[np.fl
             stacklevel=2,
         )
         return count, None
-    heights: NDArray[np.float64] = slide_height(opened) + np.arange(count) * float(spacing)
+    heights = slide_height(opened) + np.arange(count, dtype=np.float64) * float(spacing)
     return count, heights
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +20,8 @@ from xarray_dicom.reading.grid import (
     plan_outer,
     plan_points,
 )
-from xarray_dicom.reading.reader import Canvas, read
-from xarray_dicom.runtime import run, run_async, runtime
-
-T = TypeVar("T")
+from xarray_dicom.reading.reader import off_loop, read
+from xarray_dicom.runtime import run, run_async
 
 #: Points of a pointwise selection that are planned at a time.
 POINTS_AT_ONCE = 2**21
@@ -78,19 +74,10 @@ class DicomArray(BackendArray):
         n_outer = len(self.frames.outer_shape)
         outer, y, x = picks[:n_outer], picks[n_outer], picks[n_outer + 1]
         channels = picks[-1] if self.frames.samples > 1 else None
-        plan = await _off_loop(plan_outer, *self._grid, outer, y, x, self._ordered)
+        plan = await off_loop(plan_outer, *self._grid, outer, y, x, self._ordered)
         shape = (prod(axis.count for axis in outer), y.count, x.count)
-        pixels = await self._fill(plan, shape, _positions(channels))
+        pixels = await read(self.frames, plan, shape, _positions(channels))
         return pixels.reshape([axis.count for axis in picks])
-
-    async def _fill(
-        self, plan: Plan, shape: tuple[int, ...], channels: slice | NDArray[np.int64] | None
-    ) -> NDArray[Any]:
-        canvas = Canvas(self.frames, shape, channels, plan)
-        if not canvas.is_blank:
-            await _off_loop(canvas.blank)
-        await read(self.frames, plan, canvas)
-        return canvas.pixels
 
     async def _vectorized(self, key: tuple[Any, ...]) -> NDArray[Any]:
         arrays = [axis for axis, k in enumerate(key) if not isinstance(k, slice)]
@@ -143,8 +130,8 @@ class DicomArray(BackendArray):
         # Index arrays are larger than pixels, so a dense pointwise key is taken in pieces.
         for start in range(0, max(n, 1), POINTS_AT_ONCE):
             part = slice(start, min(start + POINTS_AT_ONCE, n))
-            plan = await _off_loop(self._plan_part, columns, full, part)
-            piece = await self._fill(plan, (part.stop - part.start,), channels)
+            plan = await off_loop(self._plan_part, columns, full, part)
+            piece = await read(self.frames, plan, (part.stop - part.start,), channels)
             if n <= POINTS_AT_ONCE:
                 pixels = piece
                 break
@@ -189,11 +176,6 @@ class DicomArray(BackendArray):
         indices = indices.reshape(*shape, *[1] * (extra + 1))
         picked: NDArray[Any] = np.take_along_axis(pixels, indices, axis=-1)[..., 0]
         return picked
-
-
-async def _off_loop(function: Callable[..., T], *args: Any) -> T:
-    """Compute in a decode thread: planning a whole slide would hold up all other reads."""
-    return await asyncio.get_running_loop().run_in_executor(runtime().decode_pool, function, *args)
 
 
 def _positions(picks: AxisPicks | None) -> slice | NDArray[np.int64] | None:
