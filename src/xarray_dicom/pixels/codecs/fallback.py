@@ -33,6 +33,8 @@ def _decode(request: Request) -> Raster:
     fmt = request.format
     name = UID(fmt.transfer_syntax).name
     require_frames(fmt.transfer_syntax)
+    if not UID(fmt.transfer_syntax).is_transfer_syntax:
+        raise UnsupportedDicomError(f"transfer syntax {name} is not one of DICOM's")
     try:
         pixels = decode_frame(
             bytes(request.codestream),
