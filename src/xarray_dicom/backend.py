@@ -42,6 +42,7 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         "storage_options",
         "group",
         "slide_label",
+        "real_world",
         "memory_budget",
     )
     supports_groups = True
@@ -79,6 +80,7 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         storage_options: Mapping[str, Any] | None = None,
         group: str | None = None,
         slide_label: bool = False,
+        real_world: int | str | None = None,
         memory_budget: int | None = None,
     ) -> xr.Dataset:
         """Open one image; see `xarray_dicom.opening.open_image`."""
@@ -95,6 +97,7 @@ class DicomBackendEntrypoint(BackendEntrypoint):
             storage_options=storage_options,
             group=group,
             slide_label=slide_label,
+            real_world=real_world,
             memory_budget=memory_budget,
             decode_options={name: given for name, given in decoders if given is not None},
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,28 +12,18 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning, UnsupportedDicomError
+from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.parsing.columns import read_columns
-from xarray_dicom.parsing.elements import Column, Header, Path, PixelElement
+from xarray_dicom.parsing.elements import Column, Header, Path
+from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.header import read_header
+from xarray_dicom.parsing.imagepixel import read_format
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.parsing.offsets import FrameOffsets, find_offsets, scan
 from xarray_dicom.pixels.codecs import require_frames
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.runtime import in_thread, run
 from xarray_dicom.storage.source import ByteSource
-
-#: Explicit VR Big Endian, whose 16-bit words swap pairs of 8-bit pixels (PS3.5 A.3).
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-
-#: Photometric interpretations of one sample; all others have three.
-SINGLE_SAMPLE = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
-
-#: Attributes that every image of integers needs (PS3.3 C.7.6.3), and what is done without.
-ASSUMED = {
-    "BitsStored": "all bits allocated are taken as stored",
-    "PixelRepresentation": "pixels are taken as unsigned",
-}
 
 #: Element keyword → the functional group that holds it in multi-frame objects.
 FUNCTIONAL_GROUPS = {
@@ -56,6 +45,7 @@ FUNCTIONAL_GROUPS = {
     "RescaleType": "PixelValueTransformationSequence",
     "RealWorldValueSlope": "RealWorldValueMappingSequence",
     "RealWorldValueIntercept": "RealWorldValueMappingSequence",
+    "LUTLabel": "RealWorldValueMappingSequence",
     "RealWorldValueFirstValueMapped": "RealWorldValueMappingSequence",
     "RealWorldValueLastValueMapped": "RealWorldValueMappingSequence",
     "DoubleFloatRealWorldValueFirstValueMapped": "RealWorldValueMappingSequence",
@@ -152,7 +142,7 @@ class OpenInstance:
             return self._broadcast(self.dataset.get(keyword), dictionary_VR(keyword))
         except (ValueError, TypeError, OverflowError) as error:
             raise CorruptDicomError(
-                f"{self.location}: {keyword} {_tag_text(keyword)} can't be read: {error}"
+                f"{self.location}: {keyword} {tag_name(tag(keyword))} can't be read: {error}"
             ) from error
 
     def pointed(self, element: int, group: int | None) -> Column | None:
@@ -287,107 +277,27 @@ def _number_of_frames(dataset: Dataset, location: str) -> int:
 def _wanted_paths(dataset: Dataset) -> dict[Path, str]:
     """Per-frame elements that layouts may ask for, with the VR that implicit VR leaves out."""
     paths: dict[Path, str] = {
-        (tag(group), tag(name)): dictionary_VR(name) for name, group in FUNCTIONAL_GROUPS.items()
+        (tag(group), tag(name)): _vr(name, dataset) for name, group in FUNCTIONAL_GROUPS.items()
     }
+    paths[UNIT_PATH] = "SH"
     for item in dataset.get("DimensionIndexSequence") or []:
         pointer = item.get("DimensionIndexPointer")
         group = item.get("FunctionalGroupPointer")
         if pointer is None:
             continue
-        path = (int(pointer),) if group is None else (int(group), int(pointer))
-        try:
-            paths.setdefault(path, dictionary_VR(pointer))
-        except KeyError:
-            paths.setdefault(path, "UN")
+        path: Path = (int(pointer),) if group is None else (int(group), int(pointer))
+        paths.setdefault(path, _vr(pointer, dataset))
     return paths
 
 
-def read_format(
-    dataset: Dataset, transfer_syntax: str, pixel: PixelElement, location: str
-) -> PixelFormat:
-    """The Image Pixel module (PS3.3 C.7.6.3) as one value.
-
-    Raises
-    ------
-    CorruptDicomError
-        If a required attribute is missing or contradicts another.
-    """
-    element = pixel.keyword
-    is_float = element != "PixelData"
-
-    def number(keyword: str, default: int | None = None) -> int:
-        value = dataset.get(keyword)
-        if value in (None, "") and default is not None:
-            return default
-        if not isinstance(value, int):
-            raise CorruptDicomError(
-                f"{location}: {keyword} {_tag_text(keyword)} is {value!r}, so its pixels can't be "
-                "read"
-            )
-        return int(value)
-
-    allocated = number(
-        "BitsAllocated", {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(element)
-    )
-    stored = number("BitsStored", allocated)
-    photometric, samples = _colour(dataset, location)
-    if not is_float:
-        _warn_of_assumed(dataset, location)
-    pixel_format = PixelFormat(
-        transfer_syntax=transfer_syntax,
-        rows=number("Rows"),
-        columns=number("Columns"),
-        samples=number("SamplesPerPixel", samples),
-        bits_allocated=allocated,
-        bits_stored=stored,
-        high_bit=number("HighBit", stored - 1),
-        pixel_representation=number("PixelRepresentation", 0),
-        photometric=photometric,
-        planar=number("PlanarConfiguration", 0),
-        element=element,
-        word_swapped=transfer_syntax == BIG_ENDIAN and allocated == 8 and pixel.vr == "OW",
-    )
-    if pixel_format.rows < 1 or pixel_format.columns < 1:
-        raise CorruptDicomError(
-            f"{location}: a frame of {pixel_format.rows} × {pixel_format.columns} pixels has none"
-        )
-    if pixel_format.samples not in (1, 3):
-        raise UnsupportedDicomError(
-            f"{location}: Samples per Pixel (0028,0002) is {pixel_format.samples}; 1 and 3 are read"
-        )
-    whole_bytes = allocated == 1 or allocated in (8, 16, 32, 64)
-    if not whole_bytes or not (is_float or 1 <= stored <= allocated):
-        raise UnsupportedDicomError(
-            f"{location}: Bits Allocated (0028,0100) {allocated} with Bits Stored (0028,0101) "
-            f"{stored}"
-        )
-    return pixel_format
-
-
-def _colour(dataset: Dataset, location: str) -> tuple[str, int]:
-    """Photometric Interpretation and Samples per Pixel; where one is missing, by the other."""
-    photometric = dataset.get("PhotometricInterpretation")
-    if photometric:
-        return str(photometric), 1 if photometric in SINGLE_SAMPLE else 3
-    samples = dataset.get("SamplesPerPixel") or 1
-    assumed = "MONOCHROME2" if samples == 1 else "RGB"
-    warnings.warn(
-        f"{location}: Photometric Interpretation (0028,0004) is missing; {assumed} is assumed",
-        DicomWarning,
-        stacklevel=3,
-    )
-    return assumed, int(samples)
-
-
-def _warn_of_assumed(dataset: Dataset, location: str) -> None:
-    """Say which of the attributes that integers need are missing, and what stands for them."""
-    for keyword, assumed in ASSUMED.items():
-        if dataset.get(keyword) in (None, ""):
-            warnings.warn(
-                f"{location}: {keyword} {_tag_text(keyword)} is missing; {assumed}",
-                DicomWarning,
-                stacklevel=3,
-            )
+def _vr(element: str | int, dataset: Dataset) -> str:
+    """The VR of an element, chosen by the sign of the pixels where there are two."""
+    try:
+        first, *others = dictionary_VR(element).split(" or ")
+    except KeyError:
+        return "UN"
+    signed = dataset.get("PixelRepresentation") == 1
+    return "SS" if signed and "SS" in others else first
 
 
 def tag(keyword: str) -> int:
@@ -398,9 +308,12 @@ def tag(keyword: str) -> int:
     return found
 
 
-def _tag_text(keyword: str) -> str:
-    number = tag(keyword)
-    return f"({number >> 16:04X},{number & 0xFFFF:04X})"
+#: Where a frame has the code of the unit of its real-world values.
+UNIT_PATH: Path = (
+    tag("RealWorldValueMappingSequence"),
+    tag("MeasurementUnitsCodeSequence"),
+    tag("CodeValue"),
+)
 
 
 def _first_item(dataset: Dataset, sequence: str | int) -> Dataset | None:

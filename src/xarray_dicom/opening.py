@@ -37,6 +37,7 @@ class OpenOptions:
     storage_options: Mapping[str, Any] | None = None
     group: str | None = None
     slide_label: bool = False
+    real_world: int | str | None = None
     memory_budget: int | None = None
     decode_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -118,6 +119,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
     layout_options = LayoutOptions(
         # Per-variable decoding is settled when the variable has its name.
         scale=any(scale.values()) if isinstance(scale, Mapping) else scale is not False,
+        real_world=options.real_world,
         memory_budget=options.memory_budget or MEMORY_BUDGET,
         slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",
     )

@@ -15,6 +15,9 @@ class LayoutOptions:
     ----------
     scale
         Whether values are modality or real-world ones, not stored ones.
+    real_world
+        The Real World Value Mapping that gives the values: its position from 0, its LUT
+        Label or unit; None for modality values, and for the first mapping of a parametric map.
     memory_budget
         Bytes held while reading.
     slide_label
@@ -22,5 +25,6 @@ class LayoutOptions:
     """
 
     scale: bool = True
+    real_world: int | str | None = None
     memory_budget: int = MEMORY_BUDGET
     slide_label: bool = False

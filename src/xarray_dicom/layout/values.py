@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
 from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.image import Coordinate, Linear
 from xarray_dicom.layout.options import LayoutOptions
+from xarray_dicom.layout.realworld import real_world_values
 from xarray_dicom.layout.units import unit_of
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.pixels.modality import modality_transform
@@ -35,6 +36,9 @@ _XYZ_TO_RGB = np.array(
 )
 _D50 = np.array([0.96422, 1.0, 0.82521])
 
+
+#: Pixel Padding Value and Range Limit.
+Padding = tuple[int | float, int | float | None]
 
 ValuesOf = Callable[[Sequence[OpenInstance], LayoutOptions, bool], "PixelValues"]
 
@@ -81,13 +85,17 @@ def image_values(
     """
     first = opened[0]
     pixel_format = first.instance.format
-    stored = np.result_type(*(one.instance.format.dtype for one in opened))
-    attrs: dict[str, Any] = {"photometric_interpretation": pixel_format.photometric}
+    stored = _stored_dtype(opened)
     padding = _padding(first.dataset)
-    if padding is not None:
-        attrs["pixel_padding_value"] = padding[0]
-        if padding[1] is not None:
-            attrs["pixel_padding_range_limit"] = padding[1]
+    attrs = _pixel_attrs(pixel_format, padding)
+    if options.scale and options.real_world is not None:
+        mapped = mapped_values(opened, options, complete)
+        if mapped is None:
+            raise DicomError(
+                f"{first.location}: no Real World Value Mapping (0040,9096), so none can be "
+                f"chosen by real_world={options.real_world!r}"
+            )
+        return mapped
     if pixel_format.samples > 1:
         return PixelValues(Stored(stored), None, _absent_colour(first.dataset, pixel_format), attrs)
     fill = float(padding[0]) if padding is not None else 0.0
@@ -103,6 +111,42 @@ def image_values(
         linear = Linear(float(transform.slope), float(transform.intercept))
         return PixelValues(Stored(stored), linear, fill, attrs)
     return PixelValues(transform, None, float("nan"), attrs)
+
+
+def mapped_values(
+    opened: Sequence[OpenInstance], options: LayoutOptions, complete: bool
+) -> PixelValues | None:
+    """Real-world values by the mapping that was asked for; None where nothing is mapped.
+
+    Arguments as `image_values`; ``options.real_world`` is the choice.
+
+    Raises
+    ------
+    DicomError
+        If there is no such mapping.
+    """
+    if options.real_world is None:
+        return None
+    first = opened[0]
+    found = real_world_values(opened, _stored_dtype(opened), options.real_world)
+    if found is None:
+        return None
+    transform, named = found
+    attrs = _pixel_attrs(first.instance.format, _padding(first.dataset))
+    return PixelValues(transform, None, float("nan"), attrs | named)
+
+
+def _stored_dtype(opened: Sequence[OpenInstance]) -> np.dtype[Any]:
+    return np.result_type(*(one.instance.format.dtype for one in opened))
+
+
+def _pixel_attrs(pixel_format: PixelFormat, padding: Padding | None) -> dict[str, Any]:
+    attrs: dict[str, Any] = {"photometric_interpretation": pixel_format.photometric}
+    if padding is not None:
+        attrs["pixel_padding_value"] = padding[0]
+        if padding[1] is not None:
+            attrs["pixel_padding_range_limit"] = padding[1]
+    return attrs
 
 
 def _modality(opened: Sequence[OpenInstance], stored: np.dtype[Any]) -> Transform:
@@ -151,7 +195,7 @@ def _per_frame(opened: OpenInstance, keyword: str) -> NDArray[np.float64] | None
     return np.where(column.count > 0, column.values[:, 0].astype(np.float64), np.nan)
 
 
-def _padding(dataset: Dataset) -> tuple[int | float, int | float | None] | None:
+def _padding(dataset: Dataset) -> Padding | None:
     """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2), in stored values."""
     for prefix in ("", "Float", "DoubleFloat"):
         name = f"{prefix}PixelPaddingValue"

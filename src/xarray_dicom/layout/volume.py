@@ -93,6 +93,7 @@ def layout_frames(
     values
         What the pixels stand for.
     """
+    _warn_of_mosaic(frames)
     planes = patient_planes(frames)
     if planes is None:
         planes = no_planes(frames.opened[0], np.arange(len(frames)), len(frames))
@@ -157,6 +158,18 @@ def warn_without_position(frames: FrameSet) -> None:
         )
 
 
+def _warn_of_mosaic(frames: FrameSet) -> None:
+    """Say that an image of many slices side by side, as Siemens scanners write, is left so."""
+    mosaics = [one for one in frames.opened if "MOSAIC" in (one.dataset.get("ImageType") or ())]
+    if mosaics:
+        warnings.warn(
+            f"{mosaics[0].location}: a Siemens mosaic, whose slices lie side by side in one "
+            "plane; it is left as it is, and coordinates hold for none of them",
+            DicomWarning,
+            stacklevel=2,
+        )
+
+
 def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
     """What may tell frames at one position apart, by dimension name.
 
@@ -185,6 +198,8 @@ def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
             ordinals = frames.columns(lambda one: one.column("DimensionIndexValues"))
             if ordinals is not None and ordinals.values.shape[1] > position:
                 columns[dimension_name(attribute)] = ordinals.values[:, position]
+    # Channels of a parametric map need not be a dimension of its index (PS3.3 A.75.4).
+    _add(columns, frames, "LUTLabel", lambda one: one.per_frame("LUTLabel"))
     if not items or len(frames.opened) > 1:
         for keyword in CLASSIC_KEYWORDS:
             _add(columns, frames, keyword, lambda one, k=keyword: one.column(k))
