@@ -63,6 +63,8 @@ class Handle:
         The rescale that CF decoding applied, if any.
     segments
         Descriptions of the segments of a segmentation.
+    labels
+        Coordinate of each dimension that is not spatial, where it has one.
     """
 
     array: DicomArray
@@ -70,6 +72,7 @@ class Handle:
     grid: Grid
     linear: Linear | None
     segments: tuple[Segment, ...]
+    labels: dict[str, tuple[Any, ...]]
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -159,7 +162,14 @@ def _handle(layout: ImageLayout, array: DicomArray, scaled: bool) -> Handle:
     z = tuple(np.atleast_1d(known["z"].values).tolist()) if "z" in known else ()
     y, x = (_first_and_step(known[dim].values) if dim in known else None for dim in ("y", "x"))
     linear = layout.linear if scaled else None
-    return Handle(array, layout.sizes, Grid(z, y, x), linear, layout.segments)
+    labels = {
+        dim: tuple(known[dim].values.tolist())
+        for dim in layout.dims
+        if dim in known and dim not in ("z", "y", "x")
+    }
+    if "segment" in layout.dims:
+        labels["segment"] = tuple(segment.number for segment in layout.segments)
+    return Handle(array, layout.sizes, Grid(z, y, x), linear, layout.segments, labels)
 
 
 def _first_and_step(values: NDArray[np.float64]) -> tuple[float, float]:

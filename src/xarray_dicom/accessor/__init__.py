@@ -57,7 +57,7 @@ class DicomAccessor(Generic[Array]):
 
     @property
     def headers(self) -> list[Dataset]:
-        """The headers of all objects of a series, in the order of its frames; see `header`."""
+        """The headers of all objects of a series, in the order of its planes; see `header`."""
         from xarray_dicom.accessor.headers import headers_of
 
         return headers_of(self._image)
@@ -167,20 +167,19 @@ class DicomAccessor(Generic[Array]):
         header.
         """
         from xarray_dicom.accessor.display import to_rgb
-        from xarray_dicom.accessor.headers import first_header_of
 
-        return to_rgb(self._image, first_header_of(self._image))
+        return to_rgb(self._image)
 
     def mask_padding(self) -> Array:
         """NaN where pixels have the Pixel Padding Value (PS3.3 C.7.5.1.1.2). Lazy."""
-        from xarray_dicom.accessor.display import mask_padding
+        from xarray_dicom.accessor.padding import mask_padding
 
         masked = mask_padding(self._image)
         if isinstance(self._obj, xr.Dataset):
             return self._obj.assign({masked.name: masked})
         return cast(Array, masked)
 
-    def to_highdicom(self) -> highdicom.Image:
+    def to_highdicom(self) -> highdicom.Image | highdicom.seg.Segmentation:
         """The lazy `highdicom.Image` or `highdicom.seg.Segmentation` of the object.
 
         It reads through the same byte source: a frame in one request, many frames merged,
@@ -206,14 +205,17 @@ class DicomTreeAccessor:
 
     def __getattr__(self, name: str) -> Any:
         """What the accessor of the node's own dataset has."""
-        if name.startswith("_"):
-            raise AttributeError(name)
+        if name.startswith("_") or not hasattr(DicomAccessor, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         from xarray_dicom.errors import DicomError
 
         if not self._tree.data_vars:
             children = ", ".join(f"{child!r}" for child in self._tree.children)
             raise DicomError(f"this node has no image; ask one of its children: {children}")
         return getattr(DicomAccessor(self._tree.to_dataset()), name)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in dir(DicomAccessor) if not name.startswith("_")]
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_dicom.accessor.subject import handle_of
+from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError
 
 AXES = ("z", "y", "x")
@@ -29,13 +30,16 @@ def spacing_of(array: xr.DataArray) -> dict[str, float]:
 def affine_of(array: xr.DataArray) -> NDArray[np.float64]:
     """Affine from index ``(z, y, x, 1)`` of `array` to millimetres, 4 × 4, pixel centres.
 
+    An axis without a coordinate (sheared planes have such) must be whole and in order: what
+    selects all of it, reversed, can't be told from the opened one.
+
     Raises
     ------
     DicomError
         If the array has no position in a frame of reference, or no regular grid.
     """
-    opened = array.attrs.get("affine")
-    if opened is None:
+    matrix = _opened_affine(array)
+    if matrix is None:
         system = array.attrs.get("coordinate_system")
         why = (
             "only its spacing is known, not its position"
@@ -43,41 +47,43 @@ def affine_of(array: xr.DataArray) -> NDArray[np.float64]:
             else "its planes lie on no regular grid, or nothing is known of its position"
         )
         raise DicomError(f"{array.name!r} has no affine: {why}")
-    matrix = np.asarray(opened, np.float64).reshape(4, 4)
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    directions = matrix[:3, :3] / lengths
-    result = np.eye(4)
-    origin = matrix[:3, 3].copy()
+    if not array.size:
+        raise DicomError(f"{array.name!r} is empty, so it has no affine")
+    # What a coordinate projects on: planes may be sheared, but z runs along their normal.
+    along = {dim: matrix[:3, axis] for axis, dim in enumerate(AXES)}
+    normal = np.cross(along["x"], along["y"])
+    along["z"] = normal * np.sign(normal @ along["z"])
+    result = matrix.copy()
     for axis, dim in enumerate(AXES):
         if dim not in array.coords:
-            # Without a coordinate the axis can't tell that it was cut, so it must be whole.
-            if dim in array.dims:
-                _require_whole(array, dim)
-            result[:3, axis] = matrix[:3, axis]
+            _require_whole(array, dim)
             continue
         values = np.atleast_1d(np.asarray(array.coords[dim].values, np.float64))
-        if not len(values):
-            raise DicomError(f"{array.name!r} is empty along {dim}, so it has no affine")
-        direction = directions[:, axis]
-        if dim == "z" and not _is_orthogonal(directions):
-            # Sheared planes: z counts along the normal, the column runs along the shear.
-            normal = np.cross(directions[:, 2], directions[:, 1])
-            direction = directions[:, axis] / (directions[:, axis] @ normal)
-            origin += direction * (values[0] - origin @ normal)
-        else:
-            origin += direction * (values[0] - origin @ direction)
-        step = _step(array, dim) if len(values) > 1 else lengths[axis]
-        result[:3, axis] = direction * step
-    result[:3, 3] = origin
+        # Moves the origin along the column, until its projection is the first coordinate.
+        unit = along[dim] / np.linalg.norm(along[dim])
+        column = matrix[:3, axis] / (matrix[:3, axis] @ unit)
+        result[:3, 3] += column * (values[0] - result[:3, 3] @ unit)
+        if len(values) > 1:
+            result[:3, axis] = column * _step(array, dim)
     return result
 
 
-def _is_orthogonal(directions: NDArray[np.float64]) -> bool:
-    return bool(np.abs(directions.T @ directions - np.eye(3)).max() < 1e-3)
+def _opened_affine(array: xr.DataArray) -> NDArray[np.float64] | None:
+    """The affine as opened; None where there is none."""
+    opened = array.attrs.get("affine")
+    return None if opened is None else np.asarray(opened, np.float64).reshape(4, 4)
 
 
 def _require_whole(array: xr.DataArray, dim: str) -> None:
-    if handle_of(array).sizes[dim] != array.sizes[dim]:
+    """Raise where a dimension without a coordinate is known not to be as it was opened."""
+    handle = array.encoding.get(HANDLE)
+    if dim in array.dims:
+        whole = handle_of(array).sizes[dim] == array.sizes[dim]
+    elif dim == "z" and array.attrs.get("coordinate_system") == "slide":
+        whole = not isinstance(handle, Handle) or handle.sizes.get(dim, 1) == 1
+    else:
+        whole = False
+    if not whole:
         raise DicomError(f"{dim} has no coordinate that tells which part of it is left")
 
 
@@ -88,13 +94,15 @@ def _step(array: xr.DataArray, dim: str) -> float:
         if len(values) > 1:
             steps = np.diff(values)
             mean = float((values[-1] - values[0]) / (len(values) - 1))
-            if np.abs(steps - mean).max() > EVEN * abs(mean):
+            if mean == 0 or np.abs(steps - mean).max() > EVEN * abs(mean):
                 raise DicomError(
                     f"{dim} is not evenly spaced: {np.abs(steps).min():g} to "
                     f"{np.abs(steps).max():g} mm"
                 )
             return mean
-    opened = array.attrs.get("affine")
+    else:
+        _require_whole(array, dim)
+    opened = _opened_affine(array)
     if opened is None:
         raise DicomError(f"the spacing along {dim} is not known")
-    return float(np.linalg.norm(np.asarray(opened, np.float64).reshape(4, 4)[:3, AXES.index(dim)]))
+    return float(np.linalg.norm(opened[:3, AXES.index(dim)]))

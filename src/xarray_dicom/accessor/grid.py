@@ -17,6 +17,10 @@ from xarray_dicom.layout.geometry import AxisMatch, match_grids
 Array = TypeVar("Array", bound=xr.Dataset | xr.DataArray)
 
 
+#: Attributes that say where pixels are.
+OF_THE_GRID = ("affine", "coordinate_system", "frame_of_reference_uid", "origin_adjusted")
+
+
 def on_grid_of(obj: Array, other: xr.Dataset | xr.DataArray) -> Array:
     """Pad, crop and reverse the image of `obj` so that it lies on the grid of `other`.
 
@@ -28,15 +32,22 @@ def on_grid_of(obj: Array, other: xr.Dataset | xr.DataArray) -> Array:
     """
     image, target = image_of(obj), image_of(other)
     _require_one_frame(image, target)
-    if ("z" in image.dims) != ("z" in target.dims):
-        flat, deep = (target, image) if "z" in image.dims else (image, target)
-        raise DicomError(
-            f"{flat.name!r} is one plane without a dimension z, and {deep.name!r} has one: select "
-            "a plane, or open the single image in a list"
-        )
+    for dim in AXES:
+        if (dim in image.dims) != (dim in target.dims):
+            flat, deep = (target, image) if dim in image.dims else (image, target)
+            raise DicomError(
+                f"{flat.name!r} has no dimension {dim}, and {deep.name!r} has one: select one "
+                "place there, or keep the dimension by selecting a slice or a list"
+            )
     shapes = [[array.sizes.get(dim, 1) for dim in AXES] for array in (target, image)]
     matches = match_grids(affine_of(target), affine_of(image), shapes[0], shapes[1])
     by_dim = dict(zip(AXES, matches, strict=True))
+    for dim, match in by_dim.items():
+        if dim not in image.dims and match.offset:
+            raise DicomError(
+                f"{image.name!r} and {target.name!r} are different planes along {dim}: "
+                f"{match.offset} pixels apart"
+            )
     placed = _place(image, target, by_dim)
     spatial = {dim for dim in AXES if dim in image.dims}
     coords: dict[Any, Any] = {
@@ -47,11 +58,9 @@ def on_grid_of(obj: Array, other: xr.Dataset | xr.DataArray) -> Array:
     result = xr.DataArray(placed, name=image.name)
     result = result.assign_coords(_own_indexes(image, coords))
     result = result.assign_coords(_grid_coordinates(target))
-    result.attrs |= {
-        key: target.attrs[key]
-        for key in ("affine", "coordinate_system", "frame_of_reference_uid")
-        if key in target.attrs
-    }
+    for key in OF_THE_GRID:
+        result.attrs.pop(key, None)
+    result.attrs |= {key: target.attrs[key] for key in OF_THE_GRID if key in target.attrs}
     if isinstance(obj, xr.Dataset):
         return cast(Array, result.to_dataset().assign_attrs(obj.attrs))
     return cast(Array, result)
@@ -116,4 +125,5 @@ def _place(image: xr.DataArray, target: xr.DataArray, matches: dict[str, AxisMat
         before, after = int(inside[0]), sizes[dim] - int(inside[-1]) - 1
         if before or after:
             variable = variable.pad({dim: (before, after)}, constant_values=fill)
-    return variable
+    # Without padding the handle would stay, with it xarray drops it: it goes in either case.
+    return xr.Variable(variable.dims, variable.data, variable.attrs)

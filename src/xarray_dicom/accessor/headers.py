@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from math import prod
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from pydicom.dataset import Dataset
 
 from xarray_dicom.accessor.subject import handle_of
+from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
 from xarray_dicom.instance import Instance
+from xarray_dicom.opening import CONCURRENT_HEADERS, FIRST_OF_MANY, FIRST_OF_ONE
 from xarray_dicom.parsing.header import complete_header
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.runtime import run
 
 
 def headers_of(array: xr.DataArray) -> list[Dataset]:
-    """Complete headers of all instances behind `array`."""
-    return run(_headers(handle_of(array).instances))
+    """Complete headers of all instances behind `array`, in the order of its planes."""
+    return run(_headers(_ordered(handle_of(array))))
 
 
 def header_of(array: xr.DataArray) -> Dataset:
@@ -40,16 +44,36 @@ def header_of(array: xr.DataArray) -> Dataset:
 
 def first_header_of(array: xr.DataArray) -> Dataset:
     """Complete header of the first instance behind `array`."""
-    return run(_headers(handle_of(array).instances[:1]))[0]
+    return run(_headers(_ordered(handle_of(array))[:1]))[0]
+
+
+def _ordered(handle: Handle) -> tuple[Instance, ...]:
+    """The instances in the order in which the array shows them; those it doesn't show last."""
+    instances = handle.instances
+    if len(instances) == 1:
+        return instances
+    frames = handle.array.frames
+    cells = np.arange(prod(frames.outer_shape), dtype=np.int64)
+    shown = frames.placement.find(cells, (0, frames.plane[0]), (0, frames.plane[1]))
+    home = np.searchsorted(frames.starts, shown.frame, "right") - 1
+    order = dict.fromkeys([*pd.unique(home).tolist(), *range(len(instances))])
+    return tuple(instances[number] for number in order)
 
 
 async def _headers(instances: tuple[Instance, ...]) -> list[Dataset]:
-    return list(await asyncio.gather(*(_header(instance) for instance in instances)))
+    first = FIRST_OF_MANY if len(instances) > 1 else FIRST_OF_ONE
+    gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
+    async def one(instance: Instance) -> Dataset:
+        source = instance.source
+        async with gate:
+            if isinstance(source, InflatedSource):
+                source = source.source
+            header = await complete_header(source, first=first)
+            await source.verify()
+            return header
 
-async def _header(instance: Instance) -> Dataset:
-    source = instance.source
-    return await complete_header(source.source if isinstance(source, InflatedSource) else source)
+    return list(await asyncio.gather(*(one(instance) for instance in instances)))
 
 
 def segments_of(array: xr.DataArray) -> pd.DataFrame:

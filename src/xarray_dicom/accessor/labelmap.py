@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from xarray.core import indexing
 
-from xarray_dicom.accessor.subject import handle_of, positions
+from xarray_dicom.accessor.lazy import lazy_variable
+from xarray_dicom.accessor.subject import dressed, handle_of, same_part
 from xarray_dicom.errors import DicomError
 from xarray_dicom.layout.frames import FrameArray, LabelPaint, Overlap
 from xarray_dicom.layout.placement import Placed, TileGrid
@@ -27,7 +27,7 @@ def labelmap_of(
     segments: Sequence[int | str] | int | str | None = None,
     overlap: Overlap = "error",
 ) -> xr.DataArray:
-    """Paint the masks of `array` into one lazy label map; see `DicomDatasetAccessor.labelmap`."""
+    """Paint the masks of `array` into one lazy label map; see `DicomAccessor.labelmap`."""
     handle = handle_of(array)
     if overlap not in OVERLAPS:
         raise DicomError(f"overlap is {overlap!r}, but must be one of {', '.join(OVERLAPS)}")
@@ -49,15 +49,8 @@ def labelmap_of(
         },
         "source": array.encoding.get("source"),
     }
-    lazy = indexing.LazilyIndexedArray(DicomArray(frames))
-    variable = xr.Variable(dims, lazy, attrs, encoding)
-    variable = variable.isel({dim: positions(array, handle, dim) for dim in dims})
-    if array.chunks is not None:
-        chunks = {dim: size for dim, size in array.chunksizes.items() if dim in variable.dims}
-        variable = variable.chunk(chunks)
-    result = xr.DataArray(variable, name="labelmap")
-    result = result.assign_coords(_without_segments(array))
-    return result.transpose(*(dim for dim in array.dims if dim in dims))
+    opened = lazy_variable(DicomArray(frames), dims, attrs, encoding)
+    return dressed(same_part(opened, array, handle), "labelmap", _without_segments(array))
 
 
 def _without_segments(array: xr.DataArray) -> xr.Coordinates:
