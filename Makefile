@@ -1,11 +1,12 @@
 # Every target makes the environment first, if it is not there or older than pyproject.toml.
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST ?= -n 2
 
-.PHONY: demo test bench conformance docs check format clean
+.PHONY: demo test test-lowest bench conformance docs check format clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +19,20 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST)
+
+# The oldest versions allowed, in an environment of their own: what depends on them most.
+$(LOWEST)/.installed: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip install --quiet --requirement $(LOWEST)/requirements.txt \
+		hypothesis pyarrow 'pylibjpeg[all]' pytest pytest-asyncio pytest-xdist scikit-image zarr
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest $(PYTEST) -o filterwarnings=default tests/layout \
+		tests/test_index.py tests/end_to_end/test_generated_slides.py \
+		tests/end_to_end/test_several_files.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
@@ -39,4 +54,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) site .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) site .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
