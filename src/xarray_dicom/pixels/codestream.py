@@ -19,6 +19,7 @@ _SIGNATURES = {
     b"\xff\x4f\xff\x51": "JPEG 2000",
     _JP2_SIGNATURE: "JPEG 2000",
     _JXL_SIGNATURE: "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
 }
 
 # SOF0 to SOF15 without DHT, JPG and DAC; SOF55 is JPEG-LS.
