@@ -21,7 +21,9 @@ from generate.segmentation import multi_organ_segmentation, slide_segmentation
 from generate.series import ct_series
 from generate.slide import slide
 
+#: A coarse grid over the whole phantom.
 SHAPE = (24, 32)
+SPACING = (20.0, 12.0, 12.0)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ class Kind:
 
     def put(self) -> str:
         """Store it in the counting filesystem; returns the URL to open."""
-        for name, content in self.objects.items():
-            url = CountingFileSystem.put(f"{self.name}/{name}", content)
-        return url if len(self.objects) == 1 else f"counted://{self.name}/"
+        folder = f"counted://{self.name}/"
+        if not CountingFileSystem().exists(folder):
+            for name, content in self.objects.items():
+                CountingFileSystem.put(f"{self.name}/{name}", content)
+        return f"{folder}object.dcm" if len(self.objects) == 1 else folder
 
 
 def content(write_to: Callable[[Target], object]) -> bytes:
@@ -61,7 +65,7 @@ def content(write_to: Callable[[Target], object]) -> bytes:
 
 
 def _series() -> dict[str, bytes]:
-    planes = ct_series(None, planes=5, shape=SHAPE)
+    planes = ct_series(None, planes=5, shape=SHAPE, spacing=SPACING)
     return {
         f"{plane.InstanceNumber:04d}.dcm": content(
             lambda file, plane=plane: write(plane, file, ExplicitVRLittleEndian)
@@ -71,7 +75,7 @@ def _series() -> dict[str, bytes]:
 
 
 def _segmentation(kind: str) -> bytes:
-    planes = ct_series(None, planes=6, shape=SHAPE, spacing=(20.0, 12.0, 12.0), shuffle=False)
+    planes = ct_series(None, planes=6, shape=SHAPE, spacing=SPACING, shuffle=False)
     for plane in planes:
         content(lambda file, plane=plane: write(plane, file, ExplicitVRLittleEndian))
     organs = ("Liver", "Spleen", "Aorta")
@@ -129,7 +133,7 @@ def _single() -> bytes:
 
 
 def _enhanced_ct() -> bytes:
-    planes = ct_series(None, planes=4, shape=SHAPE, shuffle=False)
+    planes = ct_series(None, planes=4, shape=SHAPE, spacing=SPACING, shuffle=False)
     return content(lambda file: legacy_enhanced_ct(file, planes))
 
 

@@ -117,8 +117,10 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
     opened, alone = run(_open_all(obj, options.storage_options))
     scale = options.mask_and_scale
     layout_options = LayoutOptions(
-        # Per-variable decoding is settled when the variable has its name.
-        scale=any(scale.values()) if isinstance(scale, Mapping) else scale is not False,
+        scale=scale is not False,
+        stored=frozenset(name for name, wanted in scale.items() if not wanted)
+        if isinstance(scale, Mapping)
+        else frozenset(),
         real_world=options.real_world,
         memory_budget=options.memory_budget or MEMORY_BUDGET,
         slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",

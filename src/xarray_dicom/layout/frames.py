@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,10 @@ class FrameArray:
     fill: float | tuple[float, ...] = 0
     paint: LabelPaint | None = None
     memory_budget: int = MEMORY_BUDGET
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The same bytes before and after reads, which dask takes for the same array.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def tile(self) -> tuple[int, int]:

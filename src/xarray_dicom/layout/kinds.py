@@ -28,12 +28,15 @@ class Kind:
 
     Attributes
     ----------
+    variable
+        Name of the variable that its images become.
     holds
         Whether an object is of this kind.
     lay_out
         From all objects of this kind in a series to images.
     """
 
+    variable: str
     holds: Callable[[OpenInstance], bool]
     lay_out: Callable[[Sequence[Whole], LayoutOptions, bool], Layouts]
 
@@ -87,10 +90,10 @@ def _frames(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Lay
 
 #: The first kind that holds is taken.
 KINDS = (
-    Kind(is_segmentation, _segmentations),
-    Kind(is_parametric_map, _parametric_maps),
-    Kind(is_tiled, _slides),
-    Kind(lambda opened: True, _frames),
+    Kind("segmentation", is_segmentation, _segmentations),
+    Kind("parametric_map", is_parametric_map, _parametric_maps),
+    Kind("image", is_tiled, _slides),
+    Kind("image", lambda opened: True, _frames),
 )
 
 
@@ -133,7 +136,8 @@ def _lay_out_series(
         kinds.setdefault(number, []).append(one)
     found: Layouts = {}
     for number, own in sorted(kinds.items()):
-        layouts = KINDS[number].lay_out(join(own), options, alone)
+        kind = KINDS[number]
+        layouts = kind.lay_out(join(own), options.of(kind.variable), alone)
         if len(kinds) > 1 and "" in layouts:
             layouts = {layouts[""].name: layouts[""]}
         found |= layouts

@@ -70,7 +70,11 @@ def path_coordinates(paths: Sequence[OpticalPath], *, dimension: bool) -> dict[s
         found["wavelength"] = np.asarray([path.wavelength or np.nan for path in paths])
     if not dimension:
         del found["optical_path"]
-        return {name: Coordinate((), values[0], _units(name)) for name, values in found.items()}
+        # A string by itself would become a fixed-width one.
+        return {
+            name: Coordinate((), values[:1].reshape(()), _units(name))
+            for name, values in found.items()
+        }
     return {
         name: Coordinate(("optical_path",), values, _units(name)) for name, values in found.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xarray_dicom.runtime import MEMORY_BUDGET
 
@@ -15,6 +15,8 @@ class LayoutOptions:
     ----------
     scale
         Whether values are modality or real-world ones, not stored ones.
+    stored
+        Variables whose values are stored ones all the same.
     real_world
         The Real World Value Mapping that gives the values: its position from 0, its LUT
         Label or unit; None for modality values, and for the first mapping of a parametric map.
@@ -25,6 +27,11 @@ class LayoutOptions:
     """
 
     scale: bool = True
+    stored: frozenset[str] = frozenset()
     real_world: int | str | None = None
     memory_budget: int = MEMORY_BUDGET
     slide_label: bool = False
+
+    def of(self, variable: str) -> LayoutOptions:
+        """The options as they hold for one variable."""
+        return replace(self, scale=self.scale and variable not in self.stored)
