@@ -37,9 +37,13 @@ class _Worker(Generic[T]):
         self.path: Path | None = None
         self.latest: T | None = None
         self._started = 0.0
+        self._is_ready = False
 
     def send(self, path: Path) -> None:
         """Have `path` examined."""
+        if not self._is_ready:
+            # Importing the readers takes longer than most files do, and is no file's fault.
+            self._is_ready = self.results.recv() is None
         self.path, self.latest = path, None
         self._started = time.monotonic()
         self.results.send(path)
@@ -93,6 +97,7 @@ def examine_each(paths: Sequence[Path], examine: Examine[T]) -> Iterator[tuple[P
 
 def _serve(paths: Connection, examine: Examine[T]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    paths.send(None)
     while True:
         for found in examine(paths.recv()):
             paths.send(found)

@@ -353,3 +353,12 @@ def test_parametric_map_without_a_mapping(images: list[Dataset]) -> None:
     with pytest.warns(DicomWarning, match="without Real World Value Mapping"):
         found = opened(dataset)
     np.testing.assert_array_equal(found, pixels)
+
+
+def test_a_mosaic_is_left_as_it_is(images: list[Dataset]) -> None:
+    dataset = copy_of(images[0])
+    expected = opened(dataset)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    with pytest.warns(DicomWarning, match="a Siemens mosaic"):
+        found = opened(dataset)
+    np.testing.assert_array_equal(found, expected)

@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from conformance import ByteSourceConformance, Place
+from source_conformance import ByteSourceConformance, Place
 
 from servers import Server
 
