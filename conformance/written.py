@@ -7,6 +7,7 @@ import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydicom import dcmread
@@ -145,9 +146,9 @@ def _by_highdicom(folder: Path) -> Made:
             yield from _try(
                 name,
                 folder / f"{kind}-{number}.dcm",
-                lambda path, kind=kind, syntax=syntax: multi_organ_segmentation(
-                    path,
-                    images,
+                partial(
+                    multi_organ_segmentation,
+                    images=images,
                     organs=("Liver", "Spleen", "Aorta"),
                     segmentation_type=kind,
                     transfer_syntax=syntax,
@@ -162,9 +163,9 @@ def _by_highdicom(folder: Path) -> Made:
             yield from _try(
                 f"{kind} segmentation of a slide, {organization}, tiles of 37 × 53",
                 folder / f"slide-{kind}-{organization}.dcm",
-                lambda path, kind=kind, organization=organization: slide_segmentation(
-                    path,
-                    header,
+                partial(
+                    slide_segmentation,
+                    slide=header,
                     segmentation_type=kind,
                     tile=(37, 53),
                     organization=organization,
@@ -239,7 +240,7 @@ def _saved(
         path.mkdir()
         splitting = {} if split is None else {"instance_split": split}
         with WsiDicom.open(source) as opened:
-            opened.save(path, workers=1, **splitting, **options)  # type: ignore[arg-type]
+            opened.save(path, workers=1, **splitting, **options)
 
     for _, path, reason in _try(name, target, save):
         files = sorted(path.iterdir()) if reason is None else []
