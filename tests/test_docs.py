@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from generate.attributes import Target, write
+from generate.attributes import Target, uid, write
 from generate.multiframe import cine, enhanced_mr
 from generate.segmentation import multi_organ_segmentation, slide_segmentation
 from generate.series import ct_series
@@ -71,6 +72,13 @@ def archive(s3_server: Server) -> Server:
 
     def labelmap(target: Target) -> None:
         multi_organ_segmentation(target, ct[3:-3], segmentation_type="LABELMAP")
+
+    for number, rows in enumerate((300, 1200, 600)):
+        buffer = io.BytesIO()
+        slide(buffer, name=f"level {rows}", shape=(rows, rows), spacing=0.0005 * 1200 / rows)
+        level = dcmread(io.BytesIO(buffer.getvalue()))
+        level.SeriesInstanceUID = uid("pyramid")
+        s3_server.put(f"pyramid/{number}.dcm", content(level.save_as))
 
     writers = {
         "slide": lambda target: slide(target, shape=(1200, 1500)),
