@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xarray_dicom.accessor.geometry import AXES, affine_of
-from xarray_dicom.accessor.lazy import PlacedArray, lazy_variable, source_positions
+from xarray_dicom.accessor.lazy import PlacedArray, as_slice, lazy_variable, source_positions
 from xarray_dicom.accessor.subject import image_of
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError
@@ -108,22 +108,35 @@ def _place(image: xr.DataArray, target: xr.DataArray, matches: dict[str, AxisMat
         shape = tuple(sizes.get(str(dim), image.sizes[dim]) for dim in image.dims)
         placed = PlacedArray(image.variable, shape, own, fill)
         return lazy_variable(placed, image.dims, dict(image.attrs))
-    variable = image.variable
-    for dim in (d for d in AXES if d in image.dims):
-        size = image.sizes[dim]
-        own_index = source_positions(np.arange(sizes[dim]), matches[dim])
-        inside = np.flatnonzero((own_index >= 0) & (own_index < size))
+    return _place_chunks(image.variable, sizes, matches, fill)
+
+
+def _place_chunks(
+    variable: xr.Variable, sizes: dict[str, int], matches: dict[str, AxisMatch], fill: Any
+) -> xr.Variable:
+    """Pad, crop and reverse block by block, with the chunks that `variable` has."""
+    attrs = variable.attrs
+    for dim in (d for d in AXES if d in variable.dims):
+        own = source_positions(np.arange(sizes[dim]), matches[dim])
+        inside = np.flatnonzero((own >= 0) & (own < variable.sizes[dim]))
         if not len(inside):
-            variable = variable.isel({dim: slice(0, 0)}).pad(
-                {dim: (0, sizes[dim])}, constant_values=fill
-            )
-            continue
-        first, last = int(own_index[inside[0]]), int(own_index[inside[-1]])
-        step = -1 if matches[dim].flip else 1
-        stop = last + step
-        variable = variable.isel({dim: slice(first, stop if stop >= 0 else None, step)})
+            return _filled(variable, sizes, fill)
+        own_part = as_slice(own[inside])
         before, after = int(inside[0]), sizes[dim] - int(inside[-1]) - 1
+        variable = variable.isel({dim: own_part})
         if before or after:
             variable = variable.pad({dim: (before, after)}, constant_values=fill)
     # Without padding the handle would stay, with it xarray drops it: it goes in either case.
-    return xr.Variable(variable.dims, variable.data, variable.attrs)
+    return xr.Variable(variable.dims, variable.data, attrs)
+
+
+def _filled(variable: xr.Variable, sizes: dict[str, int], fill: Any) -> xr.Variable:
+    """Chunks of fill where `variable` has no pixel on the grid."""
+    import dask.array
+
+    shape = [sizes.get(str(dim), size) for dim, size in variable.sizes.items()]
+    largest = [max(max(chunks), 1) for chunks in variable.chunks or ()]
+    filled = dask.array.full(  # type: ignore[no-untyped-call]
+        shape, fill, dtype=variable.dtype, chunks=largest
+    )
+    return xr.Variable(variable.dims, filled, variable.attrs)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
 from xarray_dicom.accessor.lazy import lazy_variable
-from xarray_dicom.accessor.subject import dressed, handle_of, same_part
+from xarray_dicom.accessor.subject import dressed, handle_of, positions, same_part
+from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
 from xarray_dicom.layout.frames import FrameArray, LabelPaint, Overlap
 from xarray_dicom.layout.placement import Placed, TileGrid
@@ -33,11 +34,11 @@ def labelmap_of(
         raise DicomError(f"overlap is {overlap!r}, but must be one of {', '.join(OVERLAPS)}")
     if "segment" not in handle.sizes:
         raise DicomError(f"{array.name!r} has no masks by segment: it may be a label map already")
-    if handle.array.frames.transform.dtype.kind == "f":
+    if handle.instances[0].format.bits_allocated > 1:
         raise DicomError(
             "a FRACTIONAL segmentation has no label map: threshold it, then combine its segments"
         )
-    chosen = _chosen(array, handle.segments, segments)
+    chosen = _chosen(array, handle, segments)
     frames = paint(handle.array.frames, handle.segments, chosen, overlap)
     dims = tuple(dim for dim in handle.sizes if dim in (*SPATIAL, "frame"))
     attrs = {**array.attrs, **flags(chosen, frames.dtype)}
@@ -62,17 +63,18 @@ def _without_segments(array: xr.DataArray) -> xr.Coordinates:
 
 def _chosen(
     array: xr.DataArray,
-    known: tuple[Segment, ...],
+    handle: Handle,
     segments: Sequence[int | str] | int | str | None,
 ) -> tuple[Segment, ...]:
+    held = np.arange(len(handle.segments))[positions(array, handle, "segment")]
+    known = tuple(handle.segments[i] for i in sorted(np.atleast_1d(held).tolist()))
     if segments is None:
-        numbers = set(np.atleast_1d(array.coords["segment"].values).tolist())
-        return tuple(segment for segment in known if segment.number in numbers)
-    asked = [segments] if isinstance(segments, (int, str)) else list(segments)
-    labels = {segment.label for segment in known}
-    by_number = {segment.number for segment in known}
+        return known
+    one_only = isinstance(segments, str) or np.ndim(segments) == 0
+    asked = [segments] if one_only else list(cast("Sequence[int | str]", segments))
+    names = {segment.number for segment in known} | {segment.label for segment in known}
     for one in asked:
-        if one not in (labels if isinstance(one, str) else by_number):
+        if one not in names:
             listed = ", ".join(f"{segment.number} {segment.label!r}" for segment in known)
             raise KeyError(f"no segment {one!r}; there are {listed}")
     return tuple(s for s in known if s.number in asked or s.label in asked)

@@ -88,7 +88,7 @@ def same_part(lazy: xr.Variable, array: xr.DataArray, handle: Handle) -> xr.Vari
     dims = [str(dim) for dim in lazy.dims]
     part = lazy.isel({dim: positions(array, handle, dim) for dim in dims})
     if array.chunks is not None:
-        chunks = {dim: size for dim, size in array.chunksizes.items() if dim in part.dims}
+        chunks = {dim: size for dim, size in array.variable.chunksizes.items() if dim in part.dims}
         part = part.chunk(chunks)
     return part.transpose(*(dim for dim in array.dims if dim in part.dims))
 
