@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Iterator
@@ -62,7 +63,8 @@ class Examination:
     is_told
         Whether that is of a type that this package promises.
     seconds, nbytes
-        What opening and reading took: time, and peak memory above the start.
+        What opening and reading took: time, and peak memory above that of the process
+        before its first file, so what earlier files left behind is counted in.
     warned
         What the engine warned of.
     comparisons
@@ -93,7 +95,7 @@ def examine(path: Path) -> Iterator[Examination]:
     header, tiled = _prepared(path)
     found = Examination()
     _forget_peak_memory()
-    start, floor = time.perf_counter(), _peak_memory()
+    start, floor = time.perf_counter(), _resting_memory()
     stored: Planes | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -150,6 +152,12 @@ def _forget_peak_memory() -> None:
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
         reset.write_text("5")
+
+
+@functools.cache
+def _resting_memory() -> int:
+    """Memory of this process before its first file."""
+    return _peak_memory()
 
 
 def _peak_memory() -> int:
