@@ -377,7 +377,9 @@ def test_a_missing_attribute(location: Path, keyword: str) -> None:
     refused_opening(location, edited("single", **{keyword: None}), CorruptDicomError, keyword)
 
 
-@pytest.mark.parametrize("obj", [7, None, object(), 3.5, {"a": 1}], ids=str)
+@pytest.mark.parametrize(
+    "obj", [7, None, object(), 3.5, {"a": 1}], ids=lambda obj: type(obj).__name__
+)
 def test_what_is_no_source(obj: Any) -> None:
     with pytest.raises((DicomError, TypeError, ValueError)):
         xr.open_dataset(obj, engine="dicom")
