@@ -217,20 +217,20 @@ def test_a_series_from_a_folder(place: str, request: pytest.FixtureRequest) -> N
     written: Path = request.getfixturevalue("tmp_path") / "written"
     written.mkdir()
     images = ct_series(written, planes=7, shape=(40, 60))
-    files = {f"ct/{path.name}": path.read_bytes() for path in written.iterdir()}
+    files = {f"planes/{path.name}": path.read_bytes() for path in written.iterdir()}
     if place == "zip":
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as writer:
             for key, content in files.items():
                 writer.writestr(key, content)
         path, options = _local(request)("archive.zip", archive.getvalue())
-        folder = f"zip://ct/::{path}"
+        folder = f"zip://planes/::{path}"
     elif place == "local":
         root: Path = request.getfixturevalue("tmp_path")
-        (root / "ct").mkdir()
+        (root / "planes").mkdir()
         for key, content in files.items():
             (root / key).write_bytes(content)
-        folder, options = str(root / "ct"), {}
+        folder, options = str(root / "planes"), {}
     else:
         server = request.getfixturevalue(f"{place}_server")
         urls = [server.put(key, content) for key, content in files.items()]
