@@ -110,7 +110,7 @@ def _voi_places(header: Dataset) -> Iterator[Dataset]:
 def _window(place: Dataset, inverted: bool, handle: Handle) -> Window | None:
     """The first window there (PS3.3 C.11.2.1.2)."""
     center, width = _first(place.get("WindowCenter")), _first(place.get("WindowWidth"))
-    if center is None or width is None:
+    if center is None or width is None or width <= 0:
         return None
     function = str(place.get("VOILUTFunction") or "LINEAR")
     if function not in FUNCTIONS:
@@ -209,7 +209,7 @@ def _range(handle: Handle, modality: Transform | None) -> tuple[float, float]:
 def _palette(header: Dataset, handle: Handle) -> Palette:
     try:
         lut = hd.PaletteColorLUTTransformation.extract_from_dataset(header)
-        table = np.asarray(lut.combined_lut_data)
+        table = np.stack([one.lut_data for one in (lut.red_lut, lut.green_lut, lut.blue_lut)], -1)
         first, bits = int(lut.first_mapped_value), int(lut.bits_per_entry)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise CorruptDicomError(

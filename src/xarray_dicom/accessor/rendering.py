@@ -78,7 +78,7 @@ class Window:
     Attributes
     ----------
     center, width
-        In modality values.
+        In modality values; the width is positive.
     function
         Its VOI LUT Function.
     inverted
@@ -92,8 +92,8 @@ class Window:
 
     def __call__(self, values: Pixels) -> Pixels:
         """Window modality values, float64."""
-        # A linear window is a step at a width of 1 or less, and division by nothing.
-        narrowest = 1e-6 + (self.function == "LINEAR")
+        # At a width of 1 a LINEAR window is a step, whose formula divides by nothing.
+        narrowest = 1 + 1e-6 if self.function == "LINEAR" else 1e-6
         shown: Pixels = hd.pixels.apply_voi_window(
             values,
             window_center=self.center,
