@@ -67,7 +67,8 @@ class DicomAccessor(Generic[Array]):
         """Affine from array index ``(z, y, x, 1)`` to millimetres, 4 × 4, pixel centres.
 
         It follows the array's own coordinates, so it holds after selection, reversal and
-        transposition. With one plane the column of z is the planes' normal.
+        transposition; an axis without a coordinate (sheared planes have such) must be as it
+        was opened. Of one plane the column of z is that of its stack, else the unit normal.
 
         Raises
         ------
@@ -162,16 +163,32 @@ class DicomAccessor(Generic[Array]):
     def to_rgb(self) -> xr.DataArray:
         """The display form: 8-bit sRGB along a last dimension ``c``.
 
-        Palettes and ICC profiles are applied, monochrome values go through the header's first
-        window (or the whole range of the format), MONOCHROME1 is inverted. Lazy, but for the
-        header.
+        Palettes and ICC profiles are applied; monochrome values go through the VOI LUT of the
+        first plane's header, or its first window, or one as wide as the format (PS3.3 C.11.2);
+        MONOCHROME1 is inverted. Lazy, but for the header.
+
+        Raises
+        ------
+        DicomError
+            If an operation dropped what tells the object.
+        UnsupportedDicomError
+            If the values have no display form: segmentations, real-world values.
         """
         from xarray_dicom.accessor.display import to_rgb
 
         return to_rgb(self._image)
 
     def mask_padding(self) -> Array:
-        """NaN where pixels have the Pixel Padding Value (PS3.3 C.7.5.1.1.2). Lazy."""
+        """NaN where pixels have the Pixel Padding Value (PS3.3 C.7.5.1.1.2). Lazy.
+
+        Stored values tell, so that it is exact whatever they were rescaled to. Pixels of
+        colour are padding where all samples are.
+
+        Raises
+        ------
+        DicomError
+            If an operation dropped what tells the object.
+        """
         from xarray_dicom.accessor.padding import mask_padding
 
         masked = mask_padding(self._image)

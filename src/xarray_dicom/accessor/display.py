@@ -25,6 +25,7 @@ from xarray_dicom.errors import (
 from xarray_dicom.layout.values import COLOUR, MONOCHROME
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import (
+    PerFrame,
     RealWorldTable,
     RealWorldValue,
     Rescale,
@@ -148,10 +149,7 @@ def _table(item: Dataset, inverted: bool, handle: Handle) -> Table:
 def _modality(image: xr.DataArray, handle: Handle) -> Transform | None:
     """From the array's values to modality values, which windows are given in."""
     transform = handle.array.frames.transform
-    if isinstance(transform, RealWorldTable) or (
-        isinstance(transform, RealWorldValue)
-        and ((transform.slope != 1).any() or (transform.intercept != 0).any())
-    ):
+    if _changes_units(transform):
         raise UnsupportedDicomError(
             f"{_location(handle)}: windows are given in stored values, not in real-world ones: "
             "open it with mask_and_scale=False for its display form"
@@ -163,6 +161,15 @@ def _modality(image: xr.DataArray, handle: Handle) -> Transform | None:
     if len(found) > 1 and (len(numbers) != 1 or not all(map(_is_rescale, found))):
         raise _uneven(handle)
     return None if numbers == {(1.0, 0.0)} else found[0]
+
+
+def _changes_units(transform: Transform) -> bool:
+    """Whether values are real-world ones that differ from stored ones."""
+    if isinstance(transform, PerFrame):
+        return any(map(_changes_units, transform.transforms))
+    if isinstance(transform, RealWorldValue):
+        return bool((transform.slope != 1).any() or (transform.intercept != 0).any())
+    return isinstance(transform, RealWorldTable)
 
 
 def _is_rescale(transform: Transform) -> bool:
