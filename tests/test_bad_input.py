@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import random
 import time
 import tracemalloc
 import warnings
@@ -17,12 +18,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from pydicom import dcmread
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 from counting import CountingFileSystem
 from generate.attributes import instance, write
-from kinds import content, kind
+from kinds import NAMES, content, kind
 from servers import Server
 from xarray_dicom.errors import (
     CorruptDicomError,
@@ -97,8 +99,8 @@ def edited(name: str, **attributes: Any) -> bytes:
 
 
 def pixel_element(blob: bytes) -> int:
-    """Where the Pixel Data element starts."""
-    return blob.rindex(b"\xe0\x7f\x10\x00")
+    """Where the Pixel Data or Float Pixel Data element starts."""
+    return max(blob.rfind(b"\xe0\x7f\x10\x00"), blob.rfind(b"\xe0\x7f\x08\x00"))
 
 
 @pytest.mark.parametrize(
@@ -388,6 +390,57 @@ def test_what_is_no_source(obj: Any) -> None:
 def test_bytes_have_a_name_too() -> None:
     with pytest.raises(CorruptDicomError, match=r"^<\d+ bytes>: "):
         xr.open_dataset(blob_of("single")[:600], engine="dicom")
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("slide-eot", b"\x48\x00\x06\x01"),  # Optical Path Identifier
+        ("single", b"\x20\x00\x32\x00"),  # Image Position (Patient)
+        ("segmentation", b"\x62\x00\x04\x00"),  # Segment Number
+        ("single", b"\x28\x00\x10\x00"),  # Rows
+    ],
+)
+def test_a_value_of_no_known_representation(location: Path, name: str, tag: bytes) -> None:
+    blob = bytearray(blob_of(name))
+    at = blob.index(tag) + 4
+    blob[at : at + 2] = b"ZY"
+    with frugal(), pytest.raises(CorruptDicomError, match=r"bad\.dcm") as caught:
+        opened(location, bytes(blob))
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("part", ["header", "pixels"])
+@pytest.mark.parametrize("name", NAMES)
+def test_random_damage(name: str, part: str) -> None:
+    """Whatever is damaged, reading ends soon, in pixels or in one of our errors."""
+    rng = random.Random(f"{name} {part}")
+    whole = next(iter(kind(name).objects.values()))
+    pixels = pixel_element(whole)
+    ends = (132, pixels + 40) if part == "header" else (pixels, len(whole))
+    for _ in range(12):
+        blob = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            at = rng.randrange(*ends)
+            blob[at] = rng.choice((0, 255, rng.randrange(256), blob[at] ^ 1 << rng.randrange(8)))
+        with frugal():
+            try:
+                (image,) = xr.open_dataset(bytes(blob), engine="dicom").data_vars.values()
+                if image.nbytes < MODEST // 4:
+                    image.values  # noqa: B018
+            except DicomError:
+                continue
+
+
+def test_padding_that_is_spelled_without_its_sign(location: Path) -> None:
+    dataset = dcmread(io.BytesIO(blob_of("enhanced-mr")))
+    dataset.add(DataElement(0x00280120, "US", 63536))
+    blob = content(lambda file: dataset.save_as(file))
+    location.write_bytes(blob)
+    image = xr.open_dataset(location, engine="dicom", mask_and_scale=False).image
+    assert image.attrs["pixel_padding_value"] == -2000
+    np.testing.assert_array_equal(image.values, opened(location, blob_of("enhanced-mr")).values)
 
 
 Stores = Callable[[str, bytes], tuple[Any, dict[str, Any]]]

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.parsing.columns import read_columns
+from xarray_dicom.parsing.damage import values_read
 from xarray_dicom.parsing.elements import Column, Header, Path
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.header import read_header
@@ -240,16 +241,19 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     except UnsupportedDicomError as error:
         raise UnsupportedDicomError(f"{source.location}: {error}") from error
     if header.pixel is None:
-        name = getattr(getattr(dataset, "SOPClassUID", None), "name", "object")
+        with values_read(source.location, OSError):
+            name = getattr(dataset.get("SOPClassUID"), "name", "object")
         raise UnsupportedDicomError(f"{source.location}: this {name} has no pixel data")
     if header.inflated is not None:
         source = InflatedSource(source, header.inflated)
-    pixel_format = read_format(dataset, header.transfer_syntax, header.pixel, source.location)
-    n_frames = _number_of_frames(dataset, source.location)
-    offsets = await find_offsets(source, header, n_frames, pixel_format)
+    with values_read(source.location, OSError):
+        pixel_format = read_format(dataset, header.transfer_syntax, header.pixel, source.location)
+        n_frames = _number_of_frames(dataset, source.location)
+        wanted = _wanted_paths(dataset)
+    with values_read(source.location):
+        offsets = await find_offsets(source, header, n_frames, pixel_format)
     columns: dict[Path, Column] = {}
     if header.per_frame is not None:
-        wanted = _wanted_paths(dataset)
         found = await in_thread(read_columns, header.per_frame, wanted, n_frames, source.location)
         columns = dict(found.columns)
     unscanned = None

@@ -10,11 +10,12 @@ from typing import Any
 import xarray as xr
 
 from xarray_dicom.dataset import to_dataset
-from xarray_dicom.errors import CorruptDicomError, DicomError
+from xarray_dicom.errors import DicomError
 from xarray_dicom.instance import OpenInstance, open_instance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
+from xarray_dicom.parsing.damage import values_read
 from xarray_dicom.runtime import MEMORY_BUDGET, run
 from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
 
@@ -126,13 +127,8 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",
     )
     name = opened[0].location
-    try:
+    with values_read(name, OSError):
         return lay_out(opened, layout_options, alone=alone), name
-    except DicomError:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        # pydicom reads values when they are asked for, so any of them may turn out to be none.
-        raise CorruptDicomError(f"{name}: a value in the header can't be read: {error}") from error
 
 
 async def _open_all(

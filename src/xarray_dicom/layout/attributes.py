@@ -9,6 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from xarray_dicom.parsing.damage import VALUE_ERRORS
+
 #: Identifiers of class, study, series and instance; modality, maker and technique. Free text,
 #: dates, accession and device numbers stay out: any of them may point to a person.
 SHOWN = (
@@ -76,7 +78,7 @@ def dataset_attributes(datasets: Sequence[Dataset]) -> dict[str, Any]:
 def _shown(dataset: Dataset, keyword: str) -> Any:
     try:
         return _plain(dataset.get(keyword))
-    except (ValueError, TypeError):
+    except VALUE_ERRORS:
         # What pydicom can't take for a value is not worth losing the image for.
         return None
 

@@ -86,7 +86,7 @@ def image_values(
     first = opened[0]
     pixel_format = first.instance.format
     stored = _stored_dtype(opened)
-    padding = _padding(first.dataset)
+    padding = _padding(first.dataset, stored)
     attrs = _pixel_attrs(pixel_format, padding)
     if options.scale and options.real_world is not None:
         mapped = mapped_values(opened, options, complete)
@@ -128,11 +128,12 @@ def mapped_values(
     if options.real_world is None:
         return None
     first = opened[0]
-    found = real_world_values(opened, _stored_dtype(opened), options.real_world)
+    stored = _stored_dtype(opened)
+    found = real_world_values(opened, stored, options.real_world)
     if found is None:
         return None
     transform, named = found
-    attrs = _pixel_attrs(first.instance.format, _padding(first.dataset))
+    attrs = _pixel_attrs(first.instance.format, _padding(first.dataset, stored))
     return PixelValues(transform, None, float("nan"), attrs | named)
 
 
@@ -195,8 +196,13 @@ def _per_frame(opened: OpenInstance, keyword: str) -> NDArray[np.float64] | None
     return np.where(column.count > 0, column.values[:, 0].astype(np.float64), np.nan)
 
 
-def _padding(dataset: Dataset) -> Padding | None:
+def _padding(dataset: Dataset, stored: np.dtype[Any]) -> Padding | None:
     """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2), in stored values."""
+
+    def as_stored(value: float) -> float:
+        # Writers spell signed values as unsigned ones of the same 16 bits.
+        return int(np.asarray(int(value)).astype(stored)) if stored.kind in "iu" else value
+
     for prefix in ("", "Float", "DoubleFloat"):
         name = f"{prefix}PixelPaddingValue"
         value = dataset.get(name)
@@ -206,19 +212,23 @@ def _padding(dataset: Dataset) -> Padding | None:
         if not isinstance(value, (int, float)):
             warnings.warn(f"{name} is {value!r} and passed over", DicomWarning, stacklevel=2)
             return None
-        return value, limit if isinstance(limit, (int, float)) else None
+        return as_stored(value), as_stored(limit) if isinstance(limit, (int, float)) else None
     return None
 
 
 def _absent_colour(dataset: Dataset, pixel_format: PixelFormat) -> tuple[float, ...]:
     """Recommended Absent Pixel CIELab Value (PS3.3 C.10.7.1.1) as RGB, else white."""
-    white = float(2**pixel_format.bits_stored - 1)
+    white = float(min(2**pixel_format.bits_stored - 1, _largest(pixel_format.dtype)))
     paths = dataset.get("OpticalPathSequence") or []
     for place in (dataset, *paths):
         encoded = place.get("RecommendedAbsentPixelCIELabValue")
         if encoded is not None and len(encoded) == 3:
             return tuple(float(np.rint(v * white)) for v in lab_to_srgb(encoded))
     return (white,) * pixel_format.samples
+
+
+def _largest(dtype: np.dtype[Any]) -> int:
+    return int(np.iinfo(dtype).max)
 
 
 def lab_to_srgb(encoded: Sequence[int]) -> NDArray[np.float64]:

@@ -229,7 +229,9 @@ def _decode_share(
         try:
             codestream = request.offsets.codestream(blob)
             stored = _decode(codestream, pixel_format, array, span)
-            values = array.transform.apply(stored, span.target.frame)
+            # Stored NaN and infinity pass through; no pixel is worth a warning.
+            with np.errstate(invalid="ignore", over="ignore"):
+                values = array.transform.apply(stored, span.target.frame)
         except DicomError as error:
             told = str(error).removeprefix(f"{location}: ")
             raise type(error)(f"{location}: frame {span.number + 1}: {told}") from error
