@@ -202,7 +202,7 @@ def test_hundred_thousand_frames_take_no_time():
     columns["trigger_time"] = np.random.default_rng(0).random(len(t))
     start = time.perf_counter()
     arrange(z, columns)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize(

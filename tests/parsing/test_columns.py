@@ -241,7 +241,7 @@ def test_items_that_begin_in_turns() -> None:
     content = item_bytes(sequence, False, True) * 300
     begin = time.perf_counter()
     columns = read_columns(FunctionalGroups(content, False, True, True), PATHS, 18000)
-    assert time.perf_counter() - begin < 3
+    assert time.perf_counter() - begin < 30
     assert columns.walked == 0
     assert columns.columns[0x00080060,].count.tolist() == [0, 1] * 9000
 

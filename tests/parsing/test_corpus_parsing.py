@@ -75,7 +75,7 @@ def test_equals_pydicom(source: str) -> None:
             continue
         header = wait(read_header(opened(content), first=4096))
         complete = wait(complete_header(opened(content)))
-        assert time.perf_counter() - begin < 2, path
+        assert time.perf_counter() - begin < 30, path
         assert_codestreams(path, content, header, oracle, n_frames)
         oracle = pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=True)
         assert complete == oracle, path
