@@ -38,7 +38,6 @@ ANONYMOUS: dict[str, dict[str, Any]] = {
 
 OFFSET_TABLES: dict[type, str] = {
     NativeOffsets: "native",
-    ExactOffsets: "extended",
     ItemOffsets: "basic",
     SingleFrame: "not needed: one frame",
 }
@@ -257,7 +256,8 @@ def _offset_table(instance: Instance) -> str:
         return "none: deflated as a whole"
     if not instance.has_offsets:
         return "none: scanned at first read"
-    return OFFSET_TABLES[type(run(instance.frame_offsets()))]
+    offsets = run(instance.frame_offsets())
+    return offsets.table if isinstance(offsets, ExactOffsets) else OFFSET_TABLES[type(offsets)]
 
 
 def _each(tell: Callable[[Instance], str]) -> Callable[[Image], str]:

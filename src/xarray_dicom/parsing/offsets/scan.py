@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
 from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.offsets.ladder import PixelValue, pixel_value
+from xarray_dicom.parsing.offsets.ladder import pixel_value
 from xarray_dicom.parsing.offsets.spans import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
 from xarray_dicom.parsing.offsets.tables import ItemOffsets
+from xarray_dicom.parsing.offsets.value import PixelValue
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
 

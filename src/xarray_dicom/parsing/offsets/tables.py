@@ -35,20 +35,28 @@ class ExactOffsets:
         Bytes of each codestream; uint32 where that suffices.
     end
         First byte behind the object.
+    table
+        What told them.
     """
 
     location: str
     offset: NDArray[np.int64] = field(repr=False)
     length: NDArray[np.unsignedinteger[Any]] = field(repr=False)
     end: int
+    table: str = "extended"
 
     @classmethod
     def of(
-        cls, location: str, offset: NDArray[np.int64], length: NDArray[np.int64], end: int
+        cls,
+        location: str,
+        offset: NDArray[np.int64],
+        length: NDArray[np.int64],
+        end: int,
+        table: str = "extended",
     ) -> ExactOffsets:
         """Keep `length` as small as it can be."""
         small = not length.size or int(length.max()) < 2**32
-        return cls(location, offset, length.astype(np.uint32 if small else np.uint64), end)
+        return cls(location, offset, length.astype(np.uint32 if small else np.uint64), end, table)
 
     @property
     def n_frames(self) -> int:
@@ -71,14 +79,14 @@ class ExactOffsets:
         gap[1:] -= self.offset[:-1] + length[:-1]
         # Gaps are an item header and a padding byte at most, so they cost next to nothing.
         lengths = pack(np.cumsum(length))
-        return _exact, (self.location, pack(np.cumsum(gap)), lengths, self.end)
+        return _exact, (self.location, pack(np.cumsum(gap)), lengths, self.end, self.table)
 
 
-def _exact(location: str, gaps: bytes, lengths: bytes, end: int) -> ExactOffsets:
+def _exact(location: str, gaps: bytes, lengths: bytes, end: int, table: str) -> ExactOffsets:
     length = np.diff(unpack(lengths), prepend=np.int64(0))
     offset = unpack(gaps)
     offset[1:] += np.cumsum(length[:-1])
-    return ExactOffsets.of(location, offset, length, end)
+    return ExactOffsets.of(location, offset, length, end, table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
