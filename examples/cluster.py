@@ -68,7 +68,9 @@ def analyse(slide: xr.Dataset) -> xr.DataArray:
 def report(url: str, workers: int, **options: Any) -> None:
     """Analyse the slide at `url` on a cluster of processes, and print what was found."""
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=2, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=workers, threads_per_worker=2, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster),
     ):
         slide = xr.open_dataset(url, engine="dicom", chunks={}, **options)
