@@ -54,6 +54,13 @@ def draw(
     ct.isel(z=plane).plot.imshow(ax=right, cmap="gray", vmin=-160, vmax=320, add_colorbar=False)
     colours = ListedColormap(mpl.colormaps["tab10"].colors[:8])
     organs.plot.imshow(ax=right, cmap=colours, vmin=0.5, vmax=8.5, alpha=0.45, add_colorbar=False)
+    names = zip(labels.flag_values.tolist(), labels.flag_meanings.split(), strict=True)
+    for number, name in names:
+        organ = organs.where(organs == number, drop=True)
+        if organ.size:
+            centre = float(organ.x.mean()), float(organ.y.mean())
+            text = name.replace("_", "\n")
+            right.annotate(text, centre, color="white", fontsize=7, ha="center", va="center")
     liver.isel(z=plane).plot.contour(ax=right, levels=[0.5], colors="yellow", linewidths=1.2)
     z = float(ct.z[plane])
     right.set(title=f"CT at z = {z:.2f} mm, organs, liver outlined", aspect="equal")
