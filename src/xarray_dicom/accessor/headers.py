@@ -23,7 +23,7 @@ from xarray_dicom.runtime import run
 
 def headers_of(array: xr.DataArray) -> list[Dataset]:
     """Complete headers of all instances behind `array`, in the order of its planes."""
-    return run(_headers(_ordered(handle_of(array))))
+    return run(read_headers(_ordered(handle_of(array))))
 
 
 def header_of(array: xr.DataArray) -> Dataset:
@@ -39,12 +39,12 @@ def header_of(array: xr.DataArray) -> Dataset:
         raise DicomError(
             f"{array.name!r} was opened from {len(instances)} objects: use .dicom.headers"
         )
-    return run(_headers(instances))[0]
+    return run(read_headers(instances))[0]
 
 
 def first_header_of(array: xr.DataArray) -> Dataset:
     """Complete header of the first instance behind `array`."""
-    return run(_headers(_ordered(handle_of(array))[:1]))[0]
+    return run(read_headers(_ordered(handle_of(array))[:1]))[0]
 
 
 def _ordered(handle: Handle) -> tuple[Instance, ...]:
@@ -60,7 +60,8 @@ def _ordered(handle: Handle) -> tuple[Instance, ...]:
     return tuple(instances[number] for number in order)
 
 
-async def _headers(instances: tuple[Instance, ...]) -> list[Dataset]:
+async def read_headers(instances: tuple[Instance, ...]) -> list[Dataset]:
+    """Complete headers of `instances`, of the versions that were opened, fetched concurrently."""
     first = FIRST_OF_MANY if len(instances) > 1 else FIRST_OF_ONE
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 

@@ -13,14 +13,12 @@ from typing import Any
 
 import highdicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from pydicom.uid import UID, ParametricMapStorage, SegmentationStorage
 
 from xarray_dicom.accessor.encoded import EncodedFrames
+from xarray_dicom.accessor.headers import read_headers
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
 from xarray_dicom.instance import Instance
-from xarray_dicom.parsing.header import complete_header
-from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.runtime import run
 
 Pixels = NDArray[Any]
@@ -149,7 +147,7 @@ def open_with_highdicom(instances: Sequence[Instance]) -> FetchedImage | Fetched
             "their headers with .dicom.headers"
         )
     (instance,) = instances
-    header = run(_header(instance))
+    (header,) = run(read_headers((instance,)))
     kind = KINDS.get(UID(str(header.get("SOPClassUID"))), FetchedImage)
     try:
         image = kind.from_dataset(header, copy=False)
@@ -160,12 +158,3 @@ def open_with_highdicom(instances: Sequence[Instance]) -> FetchedImage | Fetched
         ) from error
     image.encoded_frames = EncodedFrames(instance)
     return image
-
-
-async def _header(instance: Instance) -> Dataset:
-    source = instance.source
-    if isinstance(source, InflatedSource):
-        source = source.source
-    header = await complete_header(source)
-    await source.verify()
-    return header
