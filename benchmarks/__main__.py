@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import many_frames, remote_slide
+from benchmarks import many_files, many_frames, remote_slide
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
             latency=options.latency,
             repetitions=options.repetitions,
         )
+    with tempfile.TemporaryDirectory() as temporary:
+        many_files.compare(Path(temporary), planes=300, repetitions=options.repetitions)
     with tempfile.TemporaryDirectory() as temporary:
         many_frames.compare(Path(temporary))
 
