@@ -18,6 +18,7 @@ from xarray_dicom.index import frame_of_reference_coordinates, segment_coordinat
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import ImageLayout, Linear
 from xarray_dicom.layout.segments import Segment
+from xarray_dicom.pixels.transform import value_dtype
 from xarray_dicom.reading.array import DicomArray
 
 #: Decoded bytes of one preferred chunk: enough frames to merge their ranges, few enough to
@@ -125,7 +126,7 @@ def to_dataset(
     attrs = {**layout.attrs, **_place(layout)}
     if layout.linear is not None:
         # float32 for both keeps CF decoding in float32; 32-bit integers need float64.
-        exact = np.float64 if layout.frames.dtype.itemsize > 2 else np.float32
+        exact = value_dtype(layout.frames.dtype).type
         attrs["scale_factor"] = exact(layout.linear.slope)
         attrs["add_offset"] = exact(layout.linear.intercept)
     encoding: dict[str, Any] = {
@@ -224,7 +225,8 @@ def preferred_chunks(layout: ImageLayout) -> dict[str, int]:
     frames = layout.frames
     sizes = layout.sizes
     chunks = dict.fromkeys(layout.dims, 1)
-    value_nbytes = _decoded_itemsize(layout)
+    stored = layout.frames.dtype
+    value_nbytes = (stored if layout.linear is None else value_dtype(stored)).itemsize
     if frames.samples > 1:
         chunks["c"] = frames.samples
         value_nbytes *= frames.samples
@@ -239,8 +241,3 @@ def preferred_chunks(layout: ImageLayout) -> dict[str, int]:
     for dim, tile, size in zip(("y", "x"), frames.tile, frames.plane, strict=True):
         chunks[dim] = min(max(int(side // tile), 1) * tile, size)
     return chunks
-
-
-def _decoded_itemsize(layout: ImageLayout) -> int:
-    itemsize = layout.frames.dtype.itemsize
-    return itemsize if layout.linear is None else max(4, 2 * itemsize if itemsize > 2 else 4)

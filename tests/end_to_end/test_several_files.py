@@ -115,6 +115,23 @@ class TestPyramid:
         tree = xr.open_datatree(pyramid, engine="dicom", slide_label=True)
         assert "label" in tree.children
 
+    def test_one_level_is_a_pyramid_too(self, pyramid: Path) -> None:
+        """What takes ``scale0`` of every slide takes it of one with a single level as well."""
+        for name in ("c.dcm", "a.dcm", "OVERVIEW.dcm"):
+            (pyramid / name).unlink()
+        level = xr.open_dataset(pyramid, engine="dicom", group="scale0")
+        assert level.sizes["y"] == 600
+        assert xr.open_dataset(pyramid, engine="dicom").identical(level)
+        assert set(xr.open_datatree(pyramid, engine="dicom").children) == {"scale0"}
+
+    def test_nothing_but_a_label_is_an_error(self, pyramid: Path) -> None:
+        label = [pyramid / "LABEL.dcm"]
+        for open_it in (xr.open_dataset, xr.open_datatree):
+            with pytest.raises(xarray_dicom.DicomError, match=r"LABEL.*slide_label=True"):
+                open_it(label, engine="dicom")
+        shown = xr.open_dataset(label, engine="dicom", group="label")
+        np.testing.assert_array_equal(shown.image.values, pixels(pyramid / "LABEL.dcm"))
+
     def test_another_slide_in_the_folder_is_a_group_of_its_own(self, pyramid: Path) -> None:
         written(pyramid / "stranger.dcm", shape=(500, 200), tile=128, codec="native")
         tree = xr.open_datatree(pyramid, engine="dicom")

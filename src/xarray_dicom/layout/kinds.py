@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from xarray_dicom.errors import DicomWarning
+from xarray_dicom.errors import DicomError, DicomWarning
 from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.concatenation import Whole, join
 from xarray_dicom.layout.image import ImageLayout
@@ -77,7 +77,7 @@ def _slides(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Lay
             continue
         layouts = [layout_slide([whole], options) for whole in members]
         found |= {path or name: layout for path, layout in _numbered(name, layouts).items()}
-    return {"": found["scale0"]} if list(found) == ["scale0"] else found
+    return found
 
 
 def _frames(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
@@ -113,18 +113,29 @@ def lay_out(opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bo
     Returns
     -------
     dict
-        One entry named ``""`` if there is one image; else a group per series and image.
+        One entry named ``""`` if there is one image and no pyramid; else a group per series,
+        level and image.
+
+    Raises
+    ------
+    DicomError
+        If there is nothing but a slide's label, and it was not asked for.
     """
     series: dict[str, list[OpenInstance]] = {}
     for one in _once(opened):
         series.setdefault(str(one.dataset.get("SeriesInstanceUID")), []).append(one)
+    images = [_lay_out_series(members, options, alone) for members in series.values()]
+    if not any(images):
+        raise DicomError(
+            f"{opened[0].location}: there is only the picture of a slide's label, which shows "
+            "names: ask for it with slide_label=True or group='label'"
+        )
     names = _unique(_series_name(members[0]) for members in series.values())
     found: Layouts = {}
-    for name, members in zip(names, series.values(), strict=True):
-        layouts = _lay_out_series(members, options, alone)
-        prefix = name if len(series) > 1 else ""
+    for name, layouts in zip(names, images, strict=True):
+        prefix = name if sum(map(bool, images)) > 1 else ""
         found |= {"/".join(filter(None, (prefix, path))): layouts[path] for path in layouts}
-    return {"": next(iter(found.values()))} if len(found) == 1 else found
+    return found
 
 
 def _lay_out_series(

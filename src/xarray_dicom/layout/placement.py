@@ -7,7 +7,7 @@ in row-major order; a frame covers a rectangle of the plane of one cell.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -160,14 +160,8 @@ class Placed:
     def __reduce__(self) -> tuple[Any, ...]:
         whole = not self.y.strides[0] and not self.x.strides[0] if len(self.y) else True
         places = (None, None) if whole else (np.asarray(self.y), np.asarray(self.x))
-        return _restore_placed, (
-            self.frame,
-            self.cell,
-            *places,
-            self.n_cells,
-            self.plane,
-            self.tile,
-        )
+        place = partial(Placed, n_cells=self.n_cells, plane=self.plane, tile=self.tile)
+        return place, (self.frame, self.cell, *places)
 
     @cached_property
     def complete(self) -> bool:
@@ -279,15 +273,3 @@ def _position(
     """Where each wanted value stands, and whether it does."""
     at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
     return at, ascending[at] == wanted
-
-
-def _restore_placed(
-    frame: Int64s,
-    cell: Int64s,
-    y: Int64s | None,
-    x: Int64s | None,
-    n_cells: int,
-    plane: tuple[int, int],
-    tile: tuple[int, int],
-) -> Placed:
-    return Placed(frame, cell, y, x, n_cells=n_cells, plane=plane, tile=tile)
