@@ -13,6 +13,7 @@ from xarray_dicom.errors import (
     SourceChangedError,
     UnsupportedDicomError,
 )
+from xarray_dicom.progress import set_progress
 
 if TYPE_CHECKING:
     from xarray_dicom.index import SegmentIndex
@@ -28,6 +29,7 @@ __all__ = [
     "SourceChangedError",
     "UnsupportedDicomError",
     "__version__",
+    "set_progress",
 ]
 
 accessor.register()

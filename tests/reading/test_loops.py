@@ -27,6 +27,7 @@ from servers import Server
 from xarray_dicom import CorruptDicomError, DicomError
 from xarray_dicom.runtime import runtime
 from xarray_dicom.storage import ByteSource, BytesSource, FileObjectSource, Fingerprint, Head
+from xarray_dicom.storage.pace import Pace
 
 SECONDS = 30
 
@@ -248,6 +249,14 @@ class Delayed:
     def fingerprint(self) -> Fingerprint | None:
         return self.source.fingerprint
 
+    @property
+    def identity(self) -> str | None:
+        return None
+
+    @property
+    def pace(self) -> Pace:
+        return self.source.pace
+
     async def open(self, length: int) -> Head:
         return await self.source.open(length)
 
@@ -273,7 +282,9 @@ def opened_slowly(blob: bytes, seconds: float) -> xr.Dataset:
 @pytest.fixture
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests of a few frames, so that one read makes many."""
-    monkeypatch.setattr("xarray_dicom.reading.reader.LARGEST_REQUEST", 8192)
+    small = Pace(largest=8192)
+    monkeypatch.setattr("xarray_dicom.storage._fileobject.Pace", lambda: small)
+    monkeypatch.setattr("xarray_dicom.storage._fsspec.Pace", lambda: small)
 
 
 def budget_is_given_back() -> bool:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.parsing.offsets import FrameOffsets, Spans
-from xarray_dicom.reading.reader import GAP, LARGEST_REQUEST, WINDOW
 from xarray_dicom.runtime import MEMORY_BUDGET, run, runtime
 from xarray_dicom.storage import ByteSource
 from xarray_dicom.storage.ranges import merge
@@ -107,7 +106,7 @@ class EncodedFrames:
             The frame, numbered from 0, that an entry needs.
         """
         self._drop()
-        slots = asyncio.Semaphore(WINDOW)
+        slots = asyncio.Semaphore(self.instance.source.pace.window)
         planned = self._plan(entries, index)
         held: deque[tuple[list[Entry], Batch]] = deque()
         try:
@@ -134,13 +133,16 @@ class EncodedFrames:
     ) -> Iterator[tuple[list[Entry], NDArray[np.int64], Spans]]:
         """Entries in batches that fit the memory, with the frames there are and their spans."""
         limit = max(self.memory_budget // BATCHES, 1)
+        gap = self.instance.source.pace.gap
         waiting = iter(entries)
         while members := list(islice(waiting, LOOKED_UP)):
             indices = np.asarray([index(entry) for entry in members], np.int64)
             # What isn't a frame is left to whoever asks for it.
             there = (indices >= 0) & (indices < self.instance.n_frames)
             length = np.zeros(len(indices), np.int64)
-            length[there] = self.offsets.spans(indices[there]).length + GAP
+            length[there] = (
+                self.offsets.spans(indices[there]).length + self.instance.source.pace.gap
+            )
             cuts = np.flatnonzero(np.diff(np.cumsum(length) // limit)) + 1
             for chosen in np.split(np.arange(len(members)), cuts):
                 frames = indices[chosen][there[chosen]]
@@ -167,7 +169,8 @@ class Batch:
         spans: Spans,
         slots: asyncio.Semaphore,
     ) -> None:
-        merged = merge(spans.offset, spans.length, gap=GAP, largest=LARGEST_REQUEST)
+        pace = source.pace
+        merged = merge(spans.offset, spans.length, gap=pace.gap, largest=pace.largest)
         requests: dict[int, Future[bytes]] = {}
         self._uses = Counter(indices.tolist())
         self._pieces: dict[int, tuple[Future[bytes], int, int]] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing.header import read_header
+from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 
 
@@ -46,6 +47,16 @@ class InflatedSource:
         """The object's version, with the size of its inflated data set."""
         found = self.source.fingerprint
         return None if found is None else Fingerprint(self._size, found.version)
+
+    @property
+    def identity(self) -> str | None:
+        """What names the deflated object."""
+        return self.source.identity
+
+    @property
+    def pace(self) -> Pace:
+        """That of the deflated object."""
+        return self.source.pace
 
     async def open(self, length: int) -> Head:
         """Open the object and give the first inflated bytes."""

@@ -25,15 +25,6 @@ from xarray_dicom.reading.grid import Plan, Target
 from xarray_dicom.runtime import cpu_count, runtime
 from xarray_dicom.storage.ranges import merge
 
-#: Unneeded bytes between two frames that are cheaper fetched than asked around.
-GAP = 8 * 1024
-
-#: Bytes of one request: enough to outweigh its latency, small enough to overlap with decoding.
-LARGEST_REQUEST = 2 * 2**20
-
-#: Requests of one read in flight at a time.
-WINDOW = 16
-
 T = TypeVar("T")
 
 
@@ -143,9 +134,10 @@ def _require_proportion(instance: Instance, numbers: NDArray[np.int64], spans: S
 
 
 def _requests(array: FrameArray, located: list[Located]) -> Iterator[Request]:
-    largest = min(LARGEST_REQUEST, max(array.memory_budget // 8, 1))
     for one in located:
-        merged = merge(one.spans.offset, one.spans.length, gap=GAP, largest=largest)
+        pace = one.instance.source.pace
+        largest = min(pace.largest, max(array.memory_budget // 8, 1))
+        merged = merge(one.spans.offset, one.spans.length, gap=pace.gap, largest=largest)
         by_request = np.argsort(merged.request, kind="stable")
         cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
         for members in np.split(by_request, cuts):
@@ -169,7 +161,7 @@ def _requests(array: FrameArray, located: list[Located]) -> Iterator[Request]:
 
 
 async def _serve_all(array: FrameArray, canvas: Canvas, requests: Iterator[Request]) -> None:
-    window = asyncio.Semaphore(WINDOW)
+    window = asyncio.Semaphore(max(one.source.pace.window for one in array.instances))
     budget = runtime().budget
 
     def serve(request: Request) -> None:

@@ -15,6 +15,7 @@ from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage._merging import read_merged
 from xarray_dicom.storage._store import require_inside, require_same
 from xarray_dicom.storage._url import display
+from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import Fingerprint, Head
 
 
@@ -61,6 +62,16 @@ class BytesSource:
     def fingerprint(self) -> Fingerprint | None:
         """The size."""
         return Fingerprint(len(self.content))
+
+    @property
+    def identity(self) -> str | None:
+        """None: no other process has it."""
+        return None
+
+    @property
+    def pace(self) -> Pace:
+        """That of memory and of files."""
+        return Pace()
 
     async def open(self, length: int) -> Head:
         """Slice off the first bytes."""
@@ -122,6 +133,16 @@ class FileObjectSource:
     def fingerprint(self) -> Fingerprint | None:
         """The size, once opened."""
         return self._fingerprint
+
+    @property
+    def identity(self) -> str | None:
+        """None: no other process has it."""
+        return None
+
+    @property
+    def pace(self) -> Pace:
+        """That of memory and of files."""
+        return Pace()
 
     async def open(self, length: int) -> Head:
         """Read up to `length` first bytes."""

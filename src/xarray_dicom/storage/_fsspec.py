@@ -24,7 +24,8 @@ from xarray_dicom.storage._store import (
     require_inside,
     require_same,
 )
-from xarray_dicom.storage._url import display, protocol_of, split_link
+from xarray_dicom.storage._url import display, identity_of, protocol_of, split_link, with_suffix
+from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import Fingerprint, Head
 
 #: Requests made for a range whose reply breaks off; clients retry all else themselves.
@@ -90,6 +91,20 @@ class FsspecSource:
     def fingerprint(self) -> Fingerprint | None:
         """The version that reads insist on; None until opened."""
         return self._fingerprint
+
+    @property
+    def identity(self) -> str | None:
+        """The URL without signatures, and the address of the server if options have one."""
+        return identity_of(self.url, self.storage_options)
+
+    @property
+    def pace(self) -> Pace:
+        """The same for all stores."""
+        return Pace()
+
+    def beside(self, suffix: str) -> FsspecSource:
+        """The object whose URL has `suffix` appended to its path."""
+        return FsspecSource(with_suffix(self.url, suffix), self.storage_options)
 
     async def open(self, length: int) -> Head:
         """Fetch up to `length` first bytes and pin the version, in one request.

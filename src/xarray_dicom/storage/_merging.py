@@ -11,15 +11,6 @@ from xarray_dicom.storage.ranges import merge
 if TYPE_CHECKING:
     from xarray_dicom.storage.source import ByteSource
 
-#: Unwanted bytes that cost less than one more request.
-MERGE_GAP = 8 * 2**10
-
-#: Bytes of one merged request.
-LARGEST_REQUEST = 2 * 2**20
-
-#: Requests of one `read_many` under way at a time.
-REQUESTS_IN_FLIGHT = 24
-
 
 async def read_merged(source: ByteSource, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     """Fetch `ranges` of `source` in few concurrent requests, each one call of `source.read`.
@@ -30,8 +21,9 @@ async def read_merged(source: ByteSource, ranges: Sequence[tuple[int, int]]) -> 
     if not ranges:
         return []
     offsets, lengths = zip(*ranges, strict=True)
-    merged = merge(offsets, lengths, gap=MERGE_GAP, largest=LARGEST_REQUEST)
-    slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+    pace = source.pace
+    merged = merge(offsets, lengths, gap=pace.gap, largest=pace.largest)
+    slots = asyncio.Semaphore(pace.window)
 
     async def fetch(offset: int, length: int) -> bytes:
         async with slots:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*$")
 _USERINFO = re.compile(r"^[^/?#]*@")
@@ -44,6 +45,61 @@ def display(url: str) -> str:
             path = path.partition("#")[0]
         first = f"{scheme}://{path}"
     return f"{first}::{display(rest)}" if rest else first
+
+
+#: Query parameters of signed URLs: Amazon's, Google's and Azure's.
+_SIGNATURE = re.compile(
+    r"^(X-Amz-.*|X-Goog-.*|AWSAccessKeyId|GoogleAccessId|Signature|Expires"
+    r"|s[veprit]|sig|sdd|sks|skoid|sktid|skt|ske|skv|srt|ss|saoid|suoid|scid|spr|sip)$",
+    re.IGNORECASE,
+)
+
+#: Storage options that say which server is asked.
+_ADDRESS = ("endpoint_url", "host", "port", "account_name", "account_host", "base_url")
+
+
+def identity_of(url: str, options: Mapping[str, Any]) -> str | None:
+    """What names the object at `url` in every process; None for what is in this one's memory.
+
+    Signatures of URLs, which differ each time, are left out; a query that says which object
+    is meant stays.
+    """
+    parts = []
+    for link in _links(url):
+        if protocol_of(link) in ("memory", "dir", "reference"):
+            return None
+        path, separator, query = link.partition("?")
+        if separator and protocol_of(link) not in ("file", "local"):
+            kept = [(k, v) for k, v in parse_qsl(query, True) if not _SIGNATURE.match(k)]
+            link = f"{path}?{urlencode(kept)}" if kept else path
+        parts.append(link)
+    return "::".join(parts) + "".join(sorted(_addresses(options)))
+
+
+def with_suffix(url: str, suffix: str) -> str:
+    """`url` with `suffix` appended to the path of its first link with a path."""
+    first, rest = split_link(url)
+    if rest and is_cache(url):
+        return f"{first}::{with_suffix(rest, suffix)}"
+    _, separator, _ = first.partition("://")
+    path, mark, query = first.partition("?") if separator else (first, "", "")
+    changed = f"{path}{suffix}{mark}{query}"
+    return f"{changed}::{rest}" if rest else changed
+
+
+def _links(url: str) -> list[str]:
+    first, rest = split_link(url)
+    return [first, *_links(rest)] if rest else [first]
+
+
+def _addresses(options: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found += _addresses(value)
+        elif name in _ADDRESS:
+            found.append(f" {name}={value}")
+    return found
 
 
 def is_cache(url: str) -> bool:

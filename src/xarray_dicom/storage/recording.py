@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xarray_dicom.storage._merging import read_merged
+from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 
 
@@ -52,6 +53,16 @@ class RecordingSource:
         """Forget the requests made so far."""
         self.requests.clear()
         self.verifications = 0
+
+    @property
+    def identity(self) -> str | None:
+        """What names the wrapped source."""
+        return self.source.identity
+
+    @property
+    def pace(self) -> Pace:
+        """That of the wrapped source."""
+        return self.source.pace
 
     async def open(self, length: int) -> Head:
         """Open the wrapped source."""

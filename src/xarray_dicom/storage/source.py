@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from xarray_dicom.storage.pace import Pace
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -51,6 +53,19 @@ class ByteSource(Protocol):
     @property
     def fingerprint(self) -> Fingerprint | None:
         """The version that reads insist on; None until `open` has been awaited."""
+        ...
+
+    @property
+    def identity(self) -> str | None:
+        """What names the object in every process; may hold secrets, so it is only ever hashed.
+
+        None for what lies in this process alone.
+        """
+        ...
+
+    @property
+    def pace(self) -> Pace:
+        """How reads are best divided into requests."""
         ...
 
     async def open(self, length: int) -> Head:
