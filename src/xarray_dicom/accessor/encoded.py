@@ -140,9 +140,7 @@ class EncodedFrames:
             # What isn't a frame is left to whoever asks for it.
             there = (indices >= 0) & (indices < self.instance.n_frames)
             length = np.zeros(len(indices), np.int64)
-            length[there] = (
-                self.offsets.spans(indices[there]).length + self.instance.source.pace.gap
-            )
+            length[there] = self.offsets.spans(indices[there]).length + gap
             cuts = np.flatnonzero(np.diff(np.cumsum(length) // limit)) + 1
             for chosen in np.split(np.arange(len(members)), cuts):
                 frames = indices[chosen][there[chosen]]
