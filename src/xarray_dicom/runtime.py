@@ -8,6 +8,7 @@ threads do not survive `fork`, and a loop without its thread hangs.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections import deque
@@ -171,7 +172,9 @@ async def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Call a blocking `function` in a storage thread and await it on the private loop."""
     pool = runtime().storage_pool
-    return await asyncio.get_running_loop().run_in_executor(pool, function, *args)
+    # The thread works for whoever awaits it, so it sees the same context variables.
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(pool, context.run, function, *args)
 
 
 def _start_afresh() -> None:

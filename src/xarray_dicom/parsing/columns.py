@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.elements import Column, FunctionalGroups, Path
 from xarray_dicom.parsing.encoding import (
     Encoding,
@@ -92,7 +92,7 @@ def read_columns(
     if trace.count < n_frames:
         raise CorruptDicomError(counts)
     if trace.count > n_frames:
-        warnings.warn(f"{counts}; the last items are passed over", DicomWarning, stacklevel=2)
+        notice(f"{counts}; the last items are passed over")
     octets = np.frombuffer(groups.content, np.uint8)
     columns = {}
     for path, vr in paths.items():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from io import BytesIO
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.deflate import inflate
 from xarray_dicom.parsing.elements import FunctionalGroups, Header
 from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, Encoding, tag_name
@@ -75,11 +75,9 @@ async def _read(source: ByteSource, first: int, whole: bool) -> Header:
     meta = content[outline.meta_start : outline.start]
     preamble = content[:128] if outline.meta_start else None
     if outline.deflated:
-        warnings.warn(
+        notice(
             f"{source.location}: the data set is deflated as a whole, so it was read and inflated "
-            "in full; there is no random access to its frames",
-            DicomWarning,
-            stacklevel=2,
+            "in full; there is no random access to its frames"
         )
         content = await _fetch(source, content, outline.size)
         stream = content[outline.start :]

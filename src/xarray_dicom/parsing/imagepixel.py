@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning, UnsupportedDicomError
+from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.elements import PixelElement
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.pixels.format import PixelFormat
@@ -94,11 +93,7 @@ def _colour(dataset: Dataset, location: str) -> tuple[str, int]:
         return str(photometric), 1 if photometric in SINGLE_SAMPLE else 3
     samples = dataset.get("SamplesPerPixel") or 1
     assumed = "MONOCHROME2" if samples == 1 else "RGB"
-    warnings.warn(
-        f"{location}: Photometric Interpretation (0028,0004) is missing; {assumed} is assumed",
-        DicomWarning,
-        stacklevel=3,
-    )
+    notice(f"{location}: Photometric Interpretation (0028,0004) is missing; {assumed} is assumed")
     return assumed, int(samples)
 
 
@@ -106,11 +101,7 @@ def _warn_of_assumed(dataset: Dataset, location: str) -> None:
     """Say which of the attributes that integers need are missing, and what stands for them."""
     for keyword, assumed in ASSUMED.items():
         if dataset.get(keyword) in (None, ""):
-            warnings.warn(
-                f"{location}: {keyword} {_tag_of(keyword)} is missing; {assumed}",
-                DicomWarning,
-                stacklevel=3,
-            )
+            notice(f"{location}: {keyword} {_tag_of(keyword)} is missing; {assumed}")
 
 
 def _tag_of(keyword: str) -> str:

@@ -6,7 +6,6 @@ bytes each time, until it has seen the pixel data element or the end.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 
 from pydicom.uid import PrivateTransferSyntaxes
@@ -14,10 +13,10 @@ from pydicom.uid import PrivateTransferSyntaxes
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,
-    DicomWarning,
     NotDicomError,
     UnsupportedDicomError,
 )
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.deflate import DEFLATED_SYNTAXES
 from xarray_dicom.parsing.elements import PixelElement
 from xarray_dicom.parsing.encoding import (
@@ -218,11 +217,9 @@ class Outline:
             else BIG_ENDIAN_SYNTAX
         )
         if stated and self.encoding != expected:
-            warnings.warn(
+            notice(
                 f"{self.location}: the transfer syntax is stated as {stated}, but the data set is "
-                f"encoded like {found}; it is read so",
-                DicomWarning,
-                stacklevel=2,
+                f"encoded like {found}; it is read so"
             )
         if stated in _NATIVE_SYNTAXES:
             self.transfer_syntax = found

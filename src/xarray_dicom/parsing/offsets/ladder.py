@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.parsing.offsets.native import NativeOffsets
 from xarray_dicom.parsing.offsets.spans import ITEM_HEADER, ITEM_TAG, FrameOffsets
@@ -206,9 +206,7 @@ async def find_offsets(
         try:
             found = await rung(value)
         except UnusableTableError as error:
-            warnings.warn(
-                f"{source.location}: the {name} is not used: {error}", DicomWarning, stacklevel=2
-            )
+            notice(f"{source.location}: the {name} is not used: {error}")
             continue
         if found is not None:
             return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.offsets.spans import Spans, check_frames, check_present
 
 
@@ -62,10 +62,8 @@ class NativeOffsets:
             )
         if start + needed > end:
             there = max(0, end - start) * 8 // frame_bits
-            warnings.warn(
-                f"{location}: the object is truncated: only {there} of {n_frames} frames are there",
-                DicomWarning,
-                stacklevel=2,
+            notice(
+                f"{location}: the object is truncated: only {there} of {n_frames} frames are there"
             )
         return cls(location, n_frames, start, frame_bits, end, unit)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from array import array
 from collections import deque
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.notices import notice
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.parsing.offsets.ladder import pixel_value
 from xarray_dicom.parsing.offsets.spans import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
@@ -123,19 +123,15 @@ async def scan(
         raise CorruptDicomError(f"{location}: the encapsulated pixel data holds no frame")
     if not chain.closed:
         what = "is damaged" if chain.broken else "ends"
-        warnings.warn(
+        notice(
             f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before its "
-            "delimiter; frames from there on can't be read",
-            DicomWarning,
-            stacklevel=2,
+            "delimiter; frames from there on can't be read"
         )
     first = starts[_first_fragments(marked, n_frames, pixel_format.transfer_syntax, location)]
     if first.size < n_frames:
-        warnings.warn(
+        notice(
             f"{location}: only {first.size} of {n_frames} frames are stored; the others can't be "
-            "read",
-            DicomWarning,
-            stacklevel=2,
+            "read"
         )
     return ItemOffsets(location, np.append(first, chain.end), n_frames, value.size)
 
