@@ -24,7 +24,7 @@ from xarray_dicom.parsing.encoding import (
     item_header,
     tag_name,
 )
-from xarray_dicom.parsing.lockstep import UNDEFINED, Leaves, Lockstep, Positions, Walk
+from xarray_dicom.parsing.lockstep import Leaves, Lockstep, Positions, Walk
 from xarray_dicom.parsing.walk import NOTHING, Leaf, Wanted, walk_item
 
 #: Ways that items may begin before the remaining ones are walked one by one.
@@ -190,7 +190,7 @@ class _Tracer:
             starts.append(position)
             position = self.buffer.find(pattern, position + 8)
         found = np.array(starts, np.int64)
-        walk = self.lockstep.walk(found + 8, np.full(found.size, UNDEFINED, np.int64))
+        walk = self.lockstep.walk(found + 8, None)
         self.candidates.add(found, walk)
 
     def _walk_one(self, position: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from xarray_dicom.parsing.encoding import (
 from xarray_dicom.parsing.walk import Wanted
 
 Positions = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 #: Steps after which the items still under way are left to be walked one by one.
 MOST_STEPS = 4096
@@ -36,6 +37,9 @@ DEEPEST_LEVEL = 12
 
 #: End of a sequence or item of undefined length.
 UNDEFINED = -1
+
+#: Items walked at a time: few enough that their bytes, and the arrays over them, stay in cache.
+ITEMS_AT_ONCE = 2**14
 
 
 def _vr_code(vr: bytes) -> int:
@@ -61,6 +65,10 @@ class Leaves:
     length: Positions
     vr: NDArray[np.uint16]
 
+    def where(self, mask: NDArray[np.bool_]) -> Leaves:
+        """Some of them."""
+        return Leaves(self.item[mask], self.offset[mask], self.length[mask], self.vr[mask])
+
 
 @dataclass(slots=True)
 class Walk:
@@ -74,14 +82,41 @@ class Walk:
 
 
 class _Group(NamedTuple):
-    """Items that stand at the same place of the structure; `ends` has one row per level."""
+    """Items that stand at the same place of the structure.
+
+    Attributes
+    ----------
+    position, item
+        Where each one stands, and its number.
+    ends
+        Where each open item and sequence ends, outermost first; None for a level whose length
+        is undefined in all of them.
+    word
+        The eight bytes of the header at `position` as one number, once they were read.
+    """
 
     position: Positions
     item: Positions
-    ends: tuple[Positions, ...]
+    ends: tuple[Positions | None, ...]
+    word: Words | None = None
 
     def where(self, mask: NDArray[np.bool_]) -> _Group:
-        return _Group(self.position[mask], self.item[mask], tuple(e[mask] for e in self.ends))
+        ends = tuple(None if end is None else end[mask] for end in self.ends)
+        word = None if self.word is None else self.word[mask]
+        return _Group(self.position[mask], self.item[mask], ends, word)
+
+    def down(self, position: Positions, length: Positions) -> _Group:
+        """Inside what starts at `position`, of a `length` that may be undefined."""
+        undefined = length == UNDEFINED_LENGTH
+        end = None
+        if not undefined.all():
+            end = position + length
+            end = np.where(undefined, UNDEFINED, end) if undefined.any() else end
+        return _Group(position, self.item, (*self.ends, end))
+
+    def up(self) -> _Group:
+        """Behind what ended."""
+        return _Group(self.position, self.item, self.ends[:-1])
 
 
 #: Alternating tags and item numbers, from the outermost item inwards. A key that ends with a
@@ -98,14 +133,13 @@ class Lockstep:
         self._encoding = encoding
         self._wanted = wanted
         # Views with a stride of one byte read a number at any offset, without copies.
+        self._u64 = np.ndarray((max(0, self._size - 7),), f"{order}u8", buffer, strides=(1,))
         self._u32 = np.ndarray((max(0, self._size - 3),), f"{order}u4", buffer, strides=(1,))
-        self._u16 = np.ndarray((max(0, self._size - 1),), f"{order}u2", buffer, strides=(1,))
-        self._vr = np.ndarray((max(0, self._size - 1),), "<u2", buffer, strides=(1,))
         self._queue: list[_Key] = []
         self._waiting: dict[_Key, list[_Group]] = {}
         self._walk = Walk(np.empty(0, np.int64))
 
-    def walk(self, starts: Positions, ends: Positions) -> Walk:
+    def walk(self, starts: Positions, ends: Positions | None) -> Walk:
         """Walk items whose first elements are at `starts`.
 
         Parameters
@@ -113,12 +147,19 @@ class Lockstep:
         starts
             First byte after each item's header.
         ends
-            First byte after each item, or -1 where its length is undefined.
+            First byte after each item, or None where lengths are undefined.
         """
         self._walk = Walk(np.full(starts.size, -1, np.int64))
+        if self._size >= 8:
+            for first in range(0, starts.size, ITEMS_AT_ONCE):
+                part = slice(first, first + ITEMS_AT_ONCE)
+                item = np.arange(first, first + starts[part].size)
+                self._walk_together(starts[part], item, None if ends is None else ends[part])
+        return self._walk
+
+    def _walk_together(self, starts: Positions, item: Positions, ends: Positions | None) -> None:
         self._queue, self._waiting = [], {}
-        if starts.size and self._size >= 8:
-            self._arrive_in_item((), _Group(starts, np.arange(starts.size), (ends,)))
+        self._arrive_in_item((), _Group(starts, item, (ends,)))
         for _ in range(MOST_STEPS):
             if not self._queue:
                 break
@@ -128,7 +169,6 @@ class Lockstep:
                 self._step_over_element(key, group)
             else:
                 self._step_to_item(key, group)
-        return self._walk
 
     def _wait(self, key: _Key, group: _Group) -> None:
         if key in self._waiting:
@@ -137,50 +177,71 @@ class Lockstep:
             self._waiting[key] = [group]
             heapq.heappush(self._queue, key)
 
-    def _tags(self, position: Positions) -> NDArray[np.uint32]:
-        raw = self._u32[position]
+    def _words(self, position: Positions) -> Words:
+        """The eight bytes at each position."""
+        return self._u64[position].astype(np.uint64, copy=False)
+
+    def _tags(self, word: Words) -> NDArray[np.uint32]:
         if not self._encoding.little_endian:
-            return raw.astype(np.uint32)
+            return (word >> np.uint64(32)).astype(np.uint32)
+        raw = word.astype(np.uint32)
         return (raw << np.uint32(16)) | (raw >> np.uint32(16))
 
-    def _split_off_ended(
+    def _long_lengths(self, word: Words) -> Positions:
+        """The second four bytes of each word: the length of an item, or of implicit VR."""
+        if self._encoding.little_endian:
+            word = word >> np.uint64(32)
+        return word.astype(np.uint32).astype(np.int64)
+
+    def _part(
         self, group: _Group, delimiter: int
     ) -> tuple[_Group | None, _Group | None, NDArray[np.uint32]]:
         """Part a group in those whose innermost level ends here, and those that go on.
 
-        Items that overran are dropped: they keep -1 for an end.
+        Items that overran are dropped: they keep -1 for an end. The tags are those of the ones
+        that go on, or a single one that all of them have.
         """
-        end = group.ends[-1]
-        explicit = end != UNDEFINED
-        ended = explicit & (group.position == end)
-        sane = ended | ((group.position + 8 <= self._size) & ~(explicit & (group.position > end)))
-        if not sane.all():
-            group, explicit, ended = group.where(sane), explicit[sane], ended[sane]
-        tags = self._tags(np.minimum(group.position, self._size - 8))
-        delimited = ~explicit & (tags == delimiter)
+        position, end = group.position, group.ends[-1]
+        last = self._size - 8
+        ended = np.zeros(1, bool)
+        lost = position > last
+        if end is not None:
+            ended = position == end
+            lost = (lost & ~ended) | ((position > end) & (end != UNDEFINED))
+        if lost.any():
+            group = group.where(~lost)
+            position, end = group.position, group.ends[-1]
+            ended = ended if end is None else ended[~lost]
+        if not position.size:
+            return None, None, np.zeros(0, np.uint32)
+        word = self._words(position if end is None else np.minimum(position, last))
+        tags = self._tags(word[:1] if _alike(word) else word)
+        delimited = tags == delimiter
         if delimited.any():
-            group = group._replace(position=group.position + 8 * delimited)
+            if end is not None:
+                delimited = delimited & (end == UNDEFINED)
+            group = group._replace(position=position + 8 * delimited)
             ended = ended | delimited
+        group = group._replace(word=word)
         if not ended.any():
-            return None, group if group.item.size else None, tags
+            return None, group, tags
         if ended.all():
             return group, None, tags
-        return group.where(ended), group.where(~ended), tags[~ended]
+        return group.where(ended), group.where(~ended), tags[~ended] if tags.size > 1 else tags
 
     def _arrive_in_item(self, trail: _Key, group: _Group) -> None:
-        ended, going_on, tags = self._split_off_ended(group, ITEM_DELIMITER)
+        ended, going_on, tags = self._part(group, ITEM_DELIMITER)
         if going_on is not None:
             self._sort_by_tag(trail, going_on, tags)
         if ended is None:
             return
         if trail:
-            self._wait((*trail[:-1], trail[-1] + 1), ended._replace(ends=ended.ends[:-1]))
+            self._wait((*trail[:-1], trail[-1] + 1), ended.up())
         else:
             self._walk.ends[ended.item] = ended.position
 
     def _sort_by_tag(self, trail: _Key, group: _Group, tags: NDArray[np.uint32]) -> None:
-        same = tags == tags[0]
-        if same.all():
+        if _alike(tags):
             self._wait((*trail, int(tags[0])), group)
             return
         for tag in np.unique(tags):
@@ -188,32 +249,32 @@ class Lockstep:
 
     def _step_to_item(self, key: _Key, group: _Group) -> None:
         """Stand before item ``key[-1]`` of a sequence, or at the sequence's end."""
-        if key[-1]:
+        end = group.ends[-1]
+        if key[-1] and end is not None:
             # Only first items are wanted: the rest of a sequence of known length is hopped over.
-            end = group.ends[-1]
             group = group._replace(position=np.where(end != UNDEFINED, end, group.position))
-        ended, going_on, tags = self._split_off_ended(group, SEQUENCE_DELIMITER)
+        ended, going_on, tags = self._part(group, SEQUENCE_DELIMITER)
         if ended is not None:
-            self._arrive_in_item(key[:-2], ended._replace(ends=ended.ends[:-1]))
-        if going_on is None:
-            return
+            self._arrive_in_item(key[:-2], ended.up())
         is_item = tags == ITEM
+        if going_on is None or not is_item.any():
+            return
         if not is_item.all():
             going_on = going_on.where(is_item)
-        position = going_on.position + 8
-        length = self._u32[going_on.position + 4].astype(np.int64)
-        end = np.where(length == UNDEFINED_LENGTH, UNDEFINED, position + length)
-        if _path(key) not in self._wanted.sequences:
+        assert going_on.word is not None
+        below = going_on.down(going_on.position + 8, self._long_lengths(going_on.word))
+        end = below.ends[-1]
+        if end is not None and _path(key) not in self._wanted.sequences:
             known = end != UNDEFINED
-            if known.any():
-                hopped = going_on._replace(position=end).where(known)
-                self._wait((*key[:-1], key[-1] + 1), hopped)
-                position, end, going_on = position[~known], end[~known], going_on.where(~known)
-        if going_on.item.size:
-            self._arrive_in_item(key, _Group(position, going_on.item, (*going_on.ends, end)))
+            self._wait((*key[:-1], key[-1] + 1), below._replace(position=end).where(known).up())
+            if known.all():
+                return
+            below = below.where(~known)
+        self._arrive_in_item(key, below)
 
     def _step_over_element(self, key: _Key, group: _Group) -> None:
-        position, length, vr = self._header(group.position)
+        vr, value, length = self._headers(group)
+        position = group.position + value
         undefined = length == UNDEFINED_LENGTH
         path = _path(key)
         if path in self._wanted.leaves:
@@ -222,30 +283,36 @@ class Lockstep:
         if path in self._wanted.sequences:
             descend = undefined | (vr == _SQ) | (vr == _UN) | (vr == 0)
         if descend.any() and len(key) // 2 < DEEPEST_LEVEL:
-            end = np.where(undefined, UNDEFINED, position + length)
-            below = _Group(position, group.item, (*group.ends, end))
+            below = group.down(position, length)
             self._wait((*key, 0), below if descend.all() else below.where(descend))
         if not descend.all():
             beyond = group._replace(position=position + length)
             self._arrive_in_item(key[:-1], beyond.where(~descend) if descend.any() else beyond)
 
-    def _header(self, position: Positions) -> tuple[Positions, Positions, NDArray[np.uint16]]:
-        """Where the values start, how long they are, and their VRs."""
+    def _headers(self, group: _Group) -> tuple[NDArray[np.uint16], Positions, Positions]:
+        """VRs, where values start in their elements, and lengths; one for all where alike."""
+        assert group.word is not None
+        word = group.word[:1] if _alike(group.word) else group.word
+        eight = np.full(1, 8)
         if self._encoding.implicit_vr:
-            vr = np.zeros(position.size, np.uint16)
-            return position + 8, self._u32[position + 4].astype(np.int64), vr
-        vr = self._vr[position + 4]
-        explicit = _IS_VR[vr]
-        is_long = _IS_LONG_VR[vr]
-        length = self._u16[position + 6].astype(np.int64)
+            return np.zeros(1, np.uint16), eight, self._long_lengths(word)
+        if self._encoding.little_endian:
+            vr, short = (word >> np.uint64(32)).astype(np.uint16), word >> np.uint64(48)
+        else:
+            vr, short = (
+                (word >> np.uint64(16)).astype(np.uint16).byteswap(),
+                word & np.uint64(65535),
+            )
+        explicit, is_long = _IS_VR[vr], _IS_LONG_VR[vr]
+        length = short.astype(np.int64)
         if is_long.any():
             # A header cut by the end of the buffer overruns, whatever is read here.
-            at = np.minimum(position + 8, self._size - 4)
+            at = np.minimum(group.position + 8, self._size - 4)
             length = np.where(is_long, self._u32[at], length)
         if not explicit.all():
-            length = np.where(explicit, length, self._u32[position + 4])
-            vr = np.where(explicit, vr, 0)
-        return position + 8 + 4 * is_long, length, vr
+            length = np.where(explicit, length, self._long_lengths(word))
+            vr = np.where(explicit, vr, 0).astype(np.uint16)
+        return vr, eight + 4 * is_long, length
 
     def _note(
         self,
@@ -256,8 +323,16 @@ class Lockstep:
         vr: NDArray[np.uint16],
         has_value: NDArray[np.bool_],
     ) -> None:
-        found = Leaves(item[has_value], offset[has_value], length[has_value], vr[has_value])
+        found = Leaves(
+            item, offset, np.broadcast_to(length, item.shape), np.broadcast_to(vr, item.shape)
+        )
+        if not has_value.all():
+            found = found.where(np.broadcast_to(has_value, item.shape))
         self._walk.leaves.setdefault(path, []).append(found)
+
+
+def _alike(numbers: NDArray[np.unsignedinteger[Any]]) -> bool:
+    return bool((numbers == numbers[0]).all())
 
 
 def _path(key: _Key) -> Path:
@@ -268,8 +343,17 @@ def _path(key: _Key) -> Path:
 def _merge(groups: list[_Group]) -> _Group:
     if len(groups) == 1:
         return groups[0]
+    words = [group.word for group in groups if group.word is not None]
     return _Group(
         np.concatenate([group.position for group in groups]),
         np.concatenate([group.item for group in groups]),
-        tuple(np.concatenate(level) for level in zip(*(g.ends for g in groups), strict=True)),
+        tuple(_merge_ends(groups, level) for level in range(len(groups[0].ends))),
+        np.concatenate(words) if words else None,
     )
+
+
+def _merge_ends(groups: list[_Group], level: int) -> Positions | None:
+    if all(group.ends[level] is None for group in groups):
+        return None
+    every = ((group.ends[level], group.item.size) for group in groups)
+    return np.concatenate([np.full(n, UNDEFINED) if end is None else end for end, n in every])
