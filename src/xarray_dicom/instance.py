@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.imagepixel import read_format
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.parsing.offsets import FrameOffsets, find_offsets, scan
+from xarray_dicom.parsing.offsets import FrameOffsets, Scan, Stream, find_offsets
 from xarray_dicom.pixels.codecs import require_frames
 from xarray_dicom.pixels.format import PixelFormat
-from xarray_dicom.runtime import in_thread, run
+from xarray_dicom.runtime import MEMORY_BUDGET, in_thread, run
 from xarray_dicom.storage.source import ByteSource
 
 #: Element keyword → the functional group that holds it in multi-frame objects.
@@ -73,34 +73,62 @@ class Instance:
     n_frames: int
     _offsets: FrameOffsets | None = field(default=None, repr=False)
     _unscanned: Header | None = field(default=None, repr=False)
-    _scanning: asyncio.Task[FrameOffsets] | None = field(default=None, repr=False)
+    #: Awaited once with the offsets that a scan has found; what it raises is nobody's concern.
+    _remember: Callable[[FrameOffsets], Awaitable[None]] | None = field(default=None, repr=False)
+    _scan: Scan | None = field(default=None, init=False, repr=False)
 
     @property
     def has_offsets(self) -> bool:
         """Whether the frames' offsets are known without a scan."""
         return self._offsets is not None
 
+    @property
+    def n_located(self) -> int:
+        """The first so many frames are located without reading on; asked on the I/O loop."""
+        if self._offsets is not None:
+            return self.n_frames
+        return self._scan.n_found if self._scan is not None else 0
+
     async def frame_offsets(self) -> FrameOffsets:
         """Where each frame lies; scans the items once where there is no usable table."""
         if self._offsets is None:
-            self._scanning = self._scan_under_way() or asyncio.ensure_future(self._scan())
-            # Shielded: a reader that gives up must not take the scan from those who wait.
-            return await asyncio.shield(self._scanning)
+            return await self._scanning().finish()
         return self._offsets
 
-    def _scan_under_way(self) -> asyncio.Task[FrameOffsets] | None:
-        task = self._scanning
-        # A forked child inherits a task whose loop will never run.
-        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            return None
-        return task
+    async def locate(self, last: int, limit: int = MEMORY_BUDGET) -> FrameOffsets:
+        """Where the frames up to `last` lie, and more of them if they are known.
 
-    async def _scan(self) -> FrameOffsets:
-        assert self._unscanned is not None
-        found = await scan(self.source, self._unscanned, self.n_frames, self.format)
-        # Kept before the task ends, or whoever comes before its waiters wake scans again.
-        self._offsets, self._scanning, self._unscanned = found, None, None
-        return found
+        Where there is no usable table, the items are scanned as far as that takes; a later
+        scan goes on from there.
+
+        Parameters
+        ----------
+        last
+            Number of a frame, from 0.
+        limit
+            Bytes that may be in flight in this process.
+        """
+        if self._offsets is not None:
+            return self._offsets
+        scan = self._scanning()
+        await scan.reach(last, limit)
+        return scan.offsets()
+
+    def stream(self, frames: NDArray[np.int64], limit: int) -> AbstractAsyncContextManager[Stream]:
+        """Scan for `frames`, handing over those whose bytes pass by; see `Scan.stream`."""
+        return self._scanning().stream(frames, limit)
+
+    def _scanning(self) -> Scan:
+        if self._scan is None:
+            assert self._unscanned is not None
+            self._scan = Scan(self.source, self._unscanned, self.n_frames, self.format, self._keep)
+        return self._scan
+
+    async def _keep(self, found: FrameOffsets) -> None:
+        self._offsets, self._scan, self._unscanned = found, None, None
+        if self._remember is not None:
+            with suppress(Exception):
+                await self._remember(found)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A task on another machine must not scan again, so the scan comes before the pickle.

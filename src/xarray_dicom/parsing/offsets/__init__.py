@@ -2,7 +2,8 @@
 
 from xarray_dicom.parsing.offsets.ladder import find_offsets
 from xarray_dicom.parsing.offsets.native import NativeOffsets
-from xarray_dicom.parsing.offsets.scan import scan
+from xarray_dicom.parsing.offsets.passing import Passing, Stream
+from xarray_dicom.parsing.offsets.scan import Scan, scan
 from xarray_dicom.parsing.offsets.spans import FrameOffsets, Spans
 from xarray_dicom.parsing.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
 
@@ -11,8 +12,11 @@ __all__ = [
     "FrameOffsets",
     "ItemOffsets",
     "NativeOffsets",
+    "Passing",
+    "Scan",
     "SingleFrame",
     "Spans",
+    "Stream",
     "find_offsets",
     "scan",
 ]

@@ -1,11 +1,13 @@
-"""Frames found by reading the items one after another, where no table tells."""
+"""Frames found by following the items through the pixel data, where no table tells."""
 
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,186 +15,356 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.notices import notice
 from xarray_dicom.parsing.elements import Header
+from xarray_dicom.parsing.offsets.chain import TRAIL, Chain, frame_edges
 from xarray_dicom.parsing.offsets.ladder import pixel_value
-from xarray_dicom.parsing.offsets.spans import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
+from xarray_dicom.parsing.offsets.passing import Lease, Stream
 from xarray_dicom.parsing.offsets.tables import ItemOffsets
-from xarray_dicom.parsing.offsets.value import PixelValue
 from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.progress import Progress, progress
+from xarray_dicom.runtime import MEMORY_BUDGET, cpu_count, runtime
 from xarray_dicom.storage.source import ByteSource
 
 #: Bytes of one request, and requests in flight.
 BLOCK = 4 * 2**20
 IN_FLIGHT = 8
 
-#: How a codestream starts: JPEG and JPEG-LS (neither can have this inside), JPEG 2000
-#: codestream, JP2 file, JPEG XL codestream and file.
-_MARKERS = (
-    b"\xff\xd8\xff",
-    b"\xff\x4f\xff\x51",
-    b"\0\0\0\x0cjP  \r\n\x87\n",
-    b"\xff\x0a",
-    b"\0\0\0\x0cJXL \r\n\x87\n",
-)
-_LONGEST_MARKER = max(len(marker) for marker in _MARKERS)
+#: Fewer bytes cost as much as these.
+LEAST = 256 * 2**10
 
-#: Transfer syntaxes whose codestreams have no marker: RLE, and frames deflated one by one.
-_WITHOUT_MARKER = frozenset({"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.1"})
+#: What a header is looked for in behind an item larger than a block.
+PROBE = 4 * 2**10
 
 
-@dataclass(slots=True)
-class Chain:
-    """The items of encapsulated pixel data in file order.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes on their way."""
 
-    Attributes
-    ----------
-    starts
-        First byte of each item's header; the Basic Offset Table comes first.
-    marked
-        For each item 0 if empty, 2 if a codestream starts with it, else 1.
-    end
-        First byte after the last item.
-    closed
-        Whether the sequence delimiter follows there.
-    """
-
-    starts: array[int] = field(default_factory=lambda: array("q"))
-    marked: array[int] = field(default_factory=lambda: array("b"))
-    end: int = 0
-    closed: bool = False
-    broken: bool = False
-
-    def extend(self, block: bytes, offset: int, last: bool) -> None:
-        """Go on through `block`, which lies at `offset`, as far as headers are whole in it.
-
-        `end` is then where the next header is due.
-        """
-        position = self.end - offset
-        reach = len(block) - (0 if last else _LONGEST_MARKER)
-        while position + ITEM_HEADER <= reach:
-            tag = block[position : position + 4]
-            if tag != ITEM_TAG:
-                if tag == DELIMITER_TAG:
-                    self.closed = True
-                    return
-                # A padding byte that the length before it does not count.
-                if not self.starts or block[position + 1 : position + 5] not in (
-                    ITEM_TAG,
-                    DELIMITER_TAG,
-                ):
-                    self.broken = True
-                    return
-                position += 1
-                self.end = offset + position
-                continue
-            length = int.from_bytes(block[position + 4 : position + ITEM_HEADER], "little")
-            payload = position + ITEM_HEADER
-            self.starts.append(offset + position)
-            self.marked.append(0 if not length else 2 if block.startswith(_MARKERS, payload) else 1)
-            position = payload + length
-            self.end = offset + position
+    lease: Lease
+    arrival: asyncio.Task[bytes]
 
 
-async def scan(
-    source: ByteSource, header: Header, n_frames: int, pixel_format: PixelFormat
-) -> ItemOffsets:
-    """Locate frames by reading all of the encapsulated pixel data.
+class Scan:
+    """The search for the frames of one object, as far as anybody needs it.
 
-    Large blocks are read concurrently and dropped when the items in them have been noted.
+    It stops when nobody waits and goes on from there when somebody does. Frame numbers are
+    certain on the way as long as every item is a codestream by itself; else they wait for
+    the end of the chain. Lives on the runtime's event loop; a forked child starts anew.
 
     Parameters
     ----------
     source, header, n_frames, pixel_format
         As for `find_offsets`.
-
-    Raises
-    ------
-    CorruptDicomError
-        If there are no items, or if they can't be assigned to frames.
-
-    Warns
-    -----
-    DicomWarning
-        If the object is truncated or frames are missing; reading these raises.
+    found
+        Awaited once with the offsets of all frames, before anybody hears that they are known.
     """
-    value = pixel_value(source, header, n_frames, pixel_format)
-    chain = await _follow(value)
-    starts = np.array(chain.starts, np.int64)[1:]
-    marked = np.array(chain.marked, np.int8)[1:]
-    location = source.location
-    if not starts.size:
-        raise CorruptDicomError(f"{location}: the encapsulated pixel data holds no frame")
-    if not chain.closed:
-        what = "is damaged" if chain.broken else "ends"
-        notice(
-            f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before its "
-            "delimiter; frames from there on can't be read"
-        )
-    first = starts[_first_fragments(marked, n_frames, pixel_format.transfer_syntax, location)]
-    if first.size < n_frames:
-        notice(
-            f"{location}: only {first.size} of {n_frames} frames are stored; the others can't be "
-            "read"
-        )
-    return ItemOffsets(location, np.append(first, chain.end), n_frames, value.size)
+
+    def __init__(
+        self,
+        source: ByteSource,
+        header: Header,
+        n_frames: int,
+        pixel_format: PixelFormat,
+        found: Callable[[ItemOffsets], Awaitable[None]] | None = None,
+    ) -> None:
+        self._value = pixel_value(source, header, n_frames, pixel_format)
+        self._found = found
+        self._begin()
+
+    def _begin(self) -> None:
+        value = self._value
+        self._runtime = runtime()
+        self._offsets: ItemOffsets | None = None
+        self._damage: str | None = None
+        self._chain = Chain.at(value.start, value.n_frames, value.format.transfer_syntax)
+        #: What has arrived and may be needed: a run of bytes from `_kept_at` to `_arrived_to`.
+        self._kept: list[bytes] = []
+        self._kept_at = self._arrived_to = self._asked_to = value.start
+        self._flying: deque[Block] = deque()
+        self._streams: list[Stream] = []
+        self._driver: asyncio.Task[None] | None = None
+        self._last_driver: asyncio.Task[None] | None = None
+
+    @property
+    def n_found(self) -> int:
+        """The first so many frames are found."""
+        # What a forked child inherits may have been caught amid a change.
+        is_ours = self._runtime is runtime()
+        return self._chain.whole if is_ours and self._damage is None else 0
+
+    def offsets(self) -> ItemOffsets:
+        """Where the frames found so far lie; all of them when the scan is finished."""
+        if self._offsets is not None:
+            return self._offsets
+        value = self._value
+        edges = self._chain.edges(0, self.n_found - 1) if self.n_found else np.zeros(1, np.int64)
+        return ItemOffsets(value.location, edges, value.n_frames, value.size)
+
+    async def reach(self, frame: int, limit: int = MEMORY_BUDGET) -> None:
+        """See that `frame` and all before it are found.
+
+        Raises
+        ------
+        CorruptDicomError
+            If the items can't be assigned to frames.
+        """
+        if frame >= self.n_found:
+            await self._follow(frame, limit)
+
+    async def finish(self, limit: int = MEMORY_BUDGET) -> ItemOffsets:
+        """Where all frames lie.
+
+        Raises
+        ------
+        CorruptDicomError
+            If there are no items, or if they can't be assigned to frames.
+
+        Warns
+        -----
+        DicomWarning
+            If the object is truncated or frames are missing; reading these raises.
+        """
+        await self._follow(None, limit)
+        return self.offsets()
+
+    async def _follow(self, goal: int | None, limit: int) -> None:
+        async with self._waiting(Stream(goal, np.zeros(0, np.int64), limit)) as stream:
+            async for passing in stream:
+                passing.lease.release()
+
+    @asynccontextmanager
+    async def stream(self, frames: NDArray[np.int64], limit: int) -> AsyncIterator[Stream]:
+        """Find `frames`, handing over those whose bytes pass by.
+
+        Parameters
+        ----------
+        frames
+            Numbers from 0, ascending, none twice; at least one.
+        limit
+            Bytes that may be in flight in this process. What is handed over counts, with
+            the memory to decode it in, until it is released: who reads from a stream must
+            not wait for more of the budget before he does that.
+        """
+        async with self._waiting(Stream(int(frames[-1]), frames, limit)) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _waiting(self, stream: Stream) -> AsyncIterator[Stream]:
+        self._join(stream)
+        try:
+            yield stream
+        finally:
+            self._leave(stream)
+
+    def _join(self, stream: Stream) -> None:
+        if self._runtime is not runtime():
+            self._begin()
+        if self._damage is not None:
+            stream.end(CorruptDicomError(self._damage))
+        elif self._offsets is not None:
+            stream.end()
+        else:
+            self._streams.append(stream)
+            if self._driver is None:
+                self._driver = asyncio.create_task(self._drive(self._last_driver))
+                self._last_driver = self._driver
+
+    def _leave(self, stream: Stream) -> None:
+        if stream in self._streams:
+            self._streams.remove(stream)
+            if not self._streams and self._driver is not None:
+                self._driver.cancel()
+                self._driver = None
+        stream.release()
+
+    async def _drive(self, before: asyncio.Task[None] | None) -> None:
+        """Follow the chain while anybody waits: one task for all of them."""
+        if before is not None:
+            await asyncio.wait([before])
+        self._rewind()
+        what = f"finding frames of {self._value.location}"
+        try:
+            with progress(max(0, self._needed_to() - self._arrived_to), what, "B") as bar:
+                self._hand_over(b"", self._arrived_to, Lease(self._runtime.budget, 0))
+                while self._streams:
+                    if self._is_at_end:
+                        await self._conclude()
+                    else:
+                        await self._advance(bar)
+        except BaseException as error:
+            self._end_all(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            if self._driver is asyncio.current_task():
+                self._driver = None
+            await self._discard()
+            self._forget()
+
+    @property
+    def _is_at_end(self) -> bool:
+        chain, end = self._chain, self._value.end
+        return chain.closed or chain.broken or max(chain.end, self._arrived_to) >= end
+
+    def _rewind(self) -> None:
+        """Go back to the start of an item that was passed by halfway, if it is wanted now."""
+        if self._last_is_wanted and self._kept_at > self._chain.starts[-1]:
+            self._jump(self._chain.starts[-1])
+        else:
+            self._asked_to = self._arrived_to
+
+    def _jump(self, offset: int) -> None:
+        self._kept.clear()
+        self._kept_at = self._arrived_to = self._asked_to = offset
+
+    @property
+    def _last_is_wanted(self) -> bool:
+        """Whether anybody wants the bytes of the last item, whose end is not proved yet."""
+        chain = self._chain
+        if not chain.certain or chain.n_items <= chain.whole:
+            return False
+        return any(stream.wants(chain.whole) for stream in self._streams)
+
+    async def _advance(self, bar: Progress) -> None:
+        """Take the next block, and hand over what is found by it."""
+        chain, before = self._chain, self._arrived_to
+        if chain.end - TRAIL >= self._asked_to and not self._last_is_wanted:
+            # The item reaches behind all that was asked for, and nobody wants it.
+            await self._discard()
+            self._jump(chain.end - TRAIL)
+        self._ask()
+        content = await self._flying[0].arrival
+        block = self._flying.popleft()
+        try:
+            self._kept.append(content)
+            self._arrived_to += len(content)
+            bar.update(self._arrived_to - before)
+            if chain.end < self._arrived_to:
+                joined = self._joined()
+                chain.extend(joined, self._kept_at, last=self._arrived_to >= self._value.end)
+                self._hand_over(joined, self._kept_at, block.lease)
+            self._forget()
+        finally:
+            block.lease.release()
+
+    def _joined(self) -> bytes:
+        if len(self._kept) != 1:
+            self._kept[:] = [b"".join(self._kept)]
+        return self._kept[0]
+
+    def _forget(self) -> None:
+        """Keep only bytes that are needed with the next block: those of an item begun."""
+        chain = self._chain
+        keep_from = chain.end - TRAIL
+        if self._last_is_wanted and self._kept_at <= chain.starts[-1]:
+            keep_from = chain.starts[-1]
+        keep_from = min(keep_from, self._arrived_to)
+        if keep_from > self._kept_at:
+            self._kept[:] = [self._joined()[keep_from - self._kept_at :]]
+            self._kept_at = keep_from
+
+    def _hand_over(self, content: bytes, offset: int, lease: Lease) -> None:
+        for stream in list(self._streams):
+            stream.take(self._chain, content, offset, lease)
+            # Where the chain ends too, whoever has all frames waits for the offsets to be kept.
+            if not self._is_at_end and stream.is_satisfied(self._chain):
+                self._streams.remove(stream)
+                stream.end()
+
+    async def _conclude(self) -> None:
+        """Assign the items to frames, for the chain has come to its end."""
+        chain, value = self._chain, self._value
+        syntax, location = value.format.transfer_syntax, value.location
+        try:
+            edges = frame_edges(chain, value.n_frames, syntax, location)
+        except CorruptDicomError as error:
+            self._damage = str(error)
+            raise
+        if not chain.closed:
+            what = "is damaged" if chain.broken else "ends"
+            notice(
+                f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before "
+                "its delimiter; frames from there on can't be read"
+            )
+        if edges.size - 1 < value.n_frames:
+            notice(
+                f"{location}: only {edges.size - 1} of {value.n_frames} frames are stored; the "
+                "others can't be read"
+            )
+        self._offsets = ItemOffsets(location, edges, value.n_frames, value.size)
+        if self._found is not None:
+            await self._found(self._offsets)
+        self._end_all()
+
+    def _end_all(self, error: BaseException | None = None) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.end(error)
+
+    @property
+    def _items_are_large(self) -> bool:
+        """Whether to look for headers alone where no bytes are wanted."""
+        return self._chain.mean_length() > BLOCK
+
+    def _needed_to(self) -> int:
+        """Up to where those who wait need the bytes, as far as the items so far tell."""
+        chain, value = self._chain, self._value
+        mean = chain.mean_length()
+        goals = [stream.goal for stream in self._streams]
+        if not mean:
+            at_hand = value.at_hand_to
+            return at_hand if at_hand > self._asked_to else min(value.end, chain.end + LEAST)
+        if self._items_are_large:
+            run = max((stream.wanted_from(chain.whole) for stream in self._streams), default=0)
+            items = max(0, run - 1) if self._last_is_wanted else 0
+        elif not chain.certain or None in goals:
+            return value.end
+        else:
+            items = max(goal + 1 for goal in goals if goal is not None) - chain.n_items
+        # Items differ, and a header must follow to prove the last one.
+        return min(value.end, chain.end + ceil(1.05 * mean * items) + PROBE)
+
+    def _ask(self) -> None:
+        """Let as many blocks fly as are needed and allowed."""
+        end, limit = self._needed_to(), min(stream.limit for stream in self._streams)
+        for offset, length in self._next_blocks(end, max(LEAST, limit // IN_FLIGHT)):
+            lease = Lease(self._runtime.budget, length + self._decoding(length))
+            arrival = asyncio.create_task(self._fetch(offset, length, lease, limit))
+            self._flying.append(Block(lease, arrival))
+            self._asked_to = offset + length
+
+    def _next_blocks(self, end: int, largest: int) -> Iterator[tuple[int, int]]:
+        least = min(BLOCK, PROBE if self._items_are_large else LEAST)
+        while len(self._flying) < IN_FLIGHT and (self._asked_to < end or not self._flying):
+            offset = self._asked_to
+            at_hand = self._value.at_hand_to - offset
+            length = at_hand if at_hand > 0 else max(least, min(end - offset, BLOCK, largest))
+            yield offset, min(length, self._value.end - offset)
+
+    def _decoding(self, length: int) -> int:
+        """Bytes that the frames in a block take while they are decoded."""
+        if not any(stream.wants_bytes for stream in self._streams):
+            return 0
+        mean = self._chain.mean_length() or length
+        return ceil(2 * min(cpu_count(), length / mean) * self._value.format.frame_nbytes)
+
+    async def _fetch(self, offset: int, length: int, lease: Lease, limit: int) -> bytes:
+        await lease.acquire(limit)
+        return await self._value.read(offset, length)
+
+    async def _discard(self) -> None:
+        blocks = list(self._flying)
+        self._flying.clear()
+        for block in blocks:
+            block.arrival.cancel()
+        try:
+            await asyncio.gather(*(block.arrival for block in blocks), return_exceptions=True)
+        finally:
+            for block in blocks:
+                block.lease.release()
 
 
-def _first_fragments(
-    marked: NDArray[np.int8], n_frames: int, transfer_syntax: str, location: str
-) -> NDArray[np.int64]:
-    """Which items start a frame (PS3.5 A.4: a frame may be fragmented)."""
-    filled = np.flatnonzero(marked)
-    if n_frames == 1:
-        return np.zeros(1, np.int64)
-    if marked.size <= n_frames:
-        return np.arange(marked.size)
-    if filled.size == n_frames:
-        return filled
-    opening = np.flatnonzero(marked == 2)
-    if transfer_syntax not in _WITHOUT_MARKER and opening.size == n_frames and opening[0] == 0:
-        return opening
-    raise CorruptDicomError(
-        f"{location}: {filled.size} fragments hold {n_frames} frames, no offset table tells which "
-        f"belong together, and {opening.size} of them start a codestream"
-    )
-
-
-async def _follow(value: PixelValue) -> Chain:
-    """Read blocks ahead of the chain, a few at a time, and drop them behind it."""
-    chain = Chain(end=value.start)
-    flying: deque[tuple[int, asyncio.Task[bytes]]] = deque()
-    issued = value.start
-    kept, kept_at = b"", value.start
-    try:
-        while not (chain.closed or chain.broken) and chain.end < value.end:
-            if chain.end >= issued:
-                # The item reaches behind all that was asked for.
-                await _cancel(flying)
-                issued = chain.end
-                kept, kept_at = b"", chain.end
-            while len(flying) < IN_FLIGHT and issued < value.end:
-                length = min(BLOCK, value.end - issued)
-                flying.append((issued, asyncio.create_task(value.read(issued, length))))
-                issued += length
-            if not flying:
-                break
-            offset, task = flying.popleft()
-            block = await task
-            if chain.end >= offset + len(block):
-                kept, kept_at = b"", offset + len(block)
-                continue
-            if kept:
-                block, offset = kept + block, kept_at
-            chain.extend(block, offset, last=offset + len(block) >= value.end)
-            kept_at = min(max(chain.end, offset), offset + len(block))
-            kept = block[kept_at - offset :]
-    finally:
-        await _cancel(flying)
-    return chain
-
-
-async def _cancel(flying: deque[tuple[int, asyncio.Task[bytes]]]) -> None:
-    tasks = [task for _, task in flying]
-    flying.clear()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def scan(
+    source: ByteSource, header: Header, n_frames: int, pixel_format: PixelFormat
+) -> ItemOffsets:
+    """Locate all frames at once; see `Scan`."""
+    return await Scan(source, header, n_frames, pixel_format).finish()

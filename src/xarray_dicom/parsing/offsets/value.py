@@ -47,6 +47,12 @@ class PixelValue:
         """Name of the source."""
         return self.source.location
 
+    @property
+    def at_hand_to(self) -> int:
+        """First byte of the object that did not come with the header."""
+        known = self.header.head if self.header.inflated is None else self.header.inflated
+        return min(len(known), self.end)
+
     def at_hand(self, offset: int, length: int) -> bytes | None:
         """Bytes that came with the header, if they did."""
         known = self.header.head if self.header.inflated is None else self.header.inflated
