@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xarray_dicom.accessor.lazy import lazy_variable, mapped
 from xarray_dicom.accessor.subject import dressed, handle_of, same_part
 from xarray_dicom.dataset import Handle
-from xarray_dicom.pixels.transform import Stored, Transform
+from xarray_dicom.pixels.transform import FrameIndex, Stored, Transform
 from xarray_dicom.reading.array import DicomArray
 
 Pixels = NDArray[Any]
@@ -66,8 +66,8 @@ class Unpadded:
         """Type of the result."""
         return self.transform.dtype
 
-    def apply(self, stored: Pixels, frame: int, out: Pixels | None = None) -> Pixels:
-        """Transform one frame; see `Transform.apply`."""
+    def apply(self, stored: Pixels, frame: FrameIndex, out: Pixels | None = None) -> Pixels:
+        """Transform frames; see `Transform.apply`."""
         padding = (stored >= self.low) & (stored <= self.high)
         values = self.transform.apply(stored, frame, out)
         values[padding] = np.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xarray_dicom.pixels.bits import unpack_bits
-from xarray_dicom.pixels.decode import decode_frame, decode_native_run
+from xarray_dicom.pixels.decode import FrameDecoder, decode_frame, decode_native_run
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.pixels.modality import (
     fraction_transform,
@@ -13,6 +13,7 @@ from xarray_dicom.pixels.modality import (
 from xarray_dicom.pixels.transform import Stored, Transform
 
 __all__ = [
+    "FrameDecoder",
     "PixelFormat",
     "Stored",
     "Transform",

@@ -49,6 +49,9 @@ class CodestreamHeader:
         JPEG only; the second byte of the start-of-frame marker.
     multiple_component_transform
         JPEG 2000 only; whether the decoder itself turns components into RGB.
+    nbytes
+        First bytes of the codestream that tell all of this: another one that starts with
+        the same bytes has the same header. 0 where that is not known.
     """
 
     rows: int
@@ -60,6 +63,7 @@ class CodestreamHeader:
     jfif: bool = False
     process: int = 0
     multiple_component_transform: bool = False
+    nbytes: int = 0
 
 
 def _uint(buffer: Buffer, offset: int, size: int) -> int:
@@ -88,6 +92,8 @@ def require_end_marker(codestream: Buffer) -> None:
     inside entropy-coded bytes.
     """
     end = len(codestream)
+    if codestream[end - 2 : end] == b"\xff\xd9":
+        return
     window = 4096
     while end > 0:
         tail = bytes(codestream[max(0, end - window) : end])
@@ -135,6 +141,7 @@ def jpeg_header(codestream: Buffer) -> CodestreamHeader:
                 component_ids=ids,
                 jfif=jfif,
                 process=marker,
+                nbytes=offset + 10 + 3 * components,
             )
         elif marker == _START_OF_SCAN or length < 2:
             raise CorruptDicomError("its JPEG codestream has no frame header")
@@ -156,22 +163,24 @@ def jpeg2000_header(codestream: Buffer) -> CodestreamHeader:
     rows = _uint(codestream, offset + 12, 4) - _uint(codestream, offset + 20, 4)
     components = _uint(codestream, offset + 40, 2)
     sample = _uint(codestream, offset + 42, 1)
+    transform, nbytes = _component_transform(codestream, offset + 2)
     return CodestreamHeader(
         rows=rows,
         columns=columns,
         components=components,
         precision=(sample & 0x7F) + 1,
         signed=bool(sample & 0x80),
-        multiple_component_transform=_has_component_transform(codestream, offset + 2),
+        multiple_component_transform=transform,
+        nbytes=nbytes,
     )
 
 
-def _has_component_transform(codestream: Buffer, offset: int) -> bool:
-    """Whether COD, somewhere after the marker at `offset`, sets the component transform."""
+def _component_transform(codestream: Buffer, offset: int) -> tuple[bool, int]:
+    """Whether COD, after the marker at `offset`, sets the component transform; where that ends."""
     while (marker := _uint(codestream, offset, 2)) != 0xFF90:
         length = _uint(codestream, offset + 2, 2)
         if marker == 0xFF52:
-            return _uint(codestream, offset + 8, 1) != 0
+            return _uint(codestream, offset + 8, 1) != 0, offset + 9
         if marker < 0xFF00 or length < 2:
             break
         offset += 2 + length

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
 from xarray_dicom.pixels.bits import conform
 from xarray_dicom.pixels.buffers import Buffer
-from xarray_dicom.pixels.codecs import codec_for, codec_of, native
-from xarray_dicom.pixels.codecs.base import Raster, Request
+from xarray_dicom.pixels.codecs import FAMILIES, codec_for, codec_of, native
+from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
 from xarray_dicom.pixels.codestream import CodestreamHeader
 from xarray_dicom.pixels.colour import UNSUPPORTED, YCBCR, ycbcr_to_rgb
 from xarray_dicom.pixels.format import PixelFormat
@@ -64,23 +66,117 @@ def decode_frame(
     UnsupportedDicomError
         If the transfer syntax, photometric interpretation or depth is not read.
     """
-    _require_supported(fmt)
-    codec = codec_of(codestream, fmt.transfer_syntax)
-    header = None
-    if codec.read_header is not None:
+    return FrameDecoder(fmt).decode(codestream, bit=bit, out=out, least=least, fill=fill)
+
+
+class FrameDecoder:
+    """Decodes frames of one format; what they have in common is looked up once.
+
+    Safe to share between threads; see `decode_frame`, which does the same for one frame.
+
+    Parameters
+    ----------
+    fmt
+        How the frames are encoded.
+
+    Raises
+    ------
+    UnsupportedDicomError
+        If the photometric interpretation or depth is not read.
+    """
+
+    def __init__(self, fmt: PixelFormat) -> None:
+        _require_supported(fmt)
+        self.format = fmt
+        self.shape = fmt.shape
+        self.dtype = fmt.dtype
+        self.nbytes = fmt.frame_nbytes
+        self._known: _Known | None = None
+
+    def decode(
+        self,
+        codestream: Buffer,
+        *,
+        bit: int = 0,
+        out: NDArray[np.generic] | None = None,
+        least: tuple[int, int] | None = None,
+        fill: float = 0,
+    ) -> NDArray[np.generic]:
+        """Decode one frame; parameters, result and errors as for `decode_frame`."""
+        fmt, known = self.format, self._known
+        if known is None or least is not None or not known.starts(codestream):
+            known = self._learn(codestream, least)
+        if self.nbytes > LARGE_FRAME and known.header is not None:
+            _require_proportion(codestream, fmt)
+        target = out if out is not None and out.flags.c_contiguous else None
+        try:
+            raster = known.codec.decode(Request(codestream, fmt, known.header, bit, target))
+        except (DicomError, MemoryError):
+            raise
+        except Exception as error:
+            raise CorruptDicomError(
+                f"its {known.codec.name} codestream cannot be decoded: {error}"
+            ) from error
+        as_it_is = raster.precision == 0 and not raster.ycbcr
+        if as_it_is and raster.pixels is out and (out.shape, out.dtype) == (self.shape, self.dtype):
+            return out
+        return self._place(raster, out, least is not None, fill)
+
+    def _learn(self, codestream: Buffer, least: tuple[int, int] | None) -> _Known:
+        """Find the codec, and hold the header of `codestream` to the data set's."""
+        fmt = self.format
+        codec = codec_of(codestream, fmt.transfer_syntax)
+        if codec.read_header is None:
+            known = _Known(codec, None, b"")
+            # The first bytes tell nothing of frames without a header.
+            if codec.name not in FAMILIES:
+                self._known = known
+            return known
         header = codec.read_header(codestream)
         _require_agreement(header, fmt, least or (fmt.rows, fmt.columns))
-        _require_proportion(codestream, fmt)
-    target = out if out is not None and out.flags.c_contiguous else None
-    try:
-        raster = codec.decode(Request(codestream, fmt, header, bit, target))
-    except (DicomError, MemoryError):
-        raise
-    except Exception as error:
-        raise CorruptDicomError(
-            f"its {codec.name} codestream cannot be decoded: {error}"
-        ) from error
-    return _place(raster, fmt, out, least is not None, fill)
+        known = _Known(codec, header, bytes(codestream[: header.nbytes]))
+        # Whatever is odd about a frame is looked at anew in the next one.
+        if least is None and header.nbytes and codec == codec_for(fmt.transfer_syntax):
+            self._known = known
+        return known
+
+    def _place(
+        self,
+        raster: Raster,
+        out: NDArray[np.generic] | None,
+        may_be_smaller: bool,
+        fill: float,
+    ) -> NDArray[np.generic]:
+        """Finish what a codec delivered: colour, type, sign, and the place in the frame."""
+        pixels, shape, dtype = raster.pixels, self.shape, self.dtype
+        if raster.ycbcr and self.format.samples == 3:
+            pixels = ycbcr_to_rgb(pixels)
+        smaller = may_be_smaller and pixels.shape != shape
+        if pixels.ndim != len(shape) or (not smaller and pixels.shape != shape):
+            raise CorruptDicomError(f"its codestream has shape {pixels.shape}, not {shape}")
+        ready = raster.precision == 0 and pixels.dtype == dtype and pixels.flags.c_contiguous
+        if out is None:
+            if ready and pixels.flags.writeable and not smaller:
+                return pixels
+            out = np.full(shape, fill, dtype) if smaller else np.empty(shape, dtype)
+        elif smaller:
+            out[...] = fill
+        corner = out[: pixels.shape[0], : pixels.shape[1]] if smaller else out
+        conform(corner if _same_memory(pixels, corner) else pixels, raster.precision, corner)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a codestream was found to be, and the first bytes that said so."""
+
+    codec: Codec
+    header: CodestreamHeader | None
+    start: bytes
+
+    def starts(self, codestream: Buffer) -> bool:
+        """Whether all that was found holds for `codestream` too."""
+        return bytes(codestream[: len(self.start)]) == self.start
 
 
 def decode_native_run(
@@ -160,32 +256,6 @@ def _require_proportion(codestream: Buffer, fmt: PixelFormat) -> None:
         raise CorruptDicomError(
             f"{len(codestream)} bytes cannot hold a frame of {fmt.frame_nbytes} bytes"
         )
-
-
-def _place(
-    raster: Raster,
-    fmt: PixelFormat,
-    out: NDArray[np.generic] | None,
-    may_be_smaller: bool,
-    fill: float,
-) -> NDArray[np.generic]:
-    """Finish what a codec delivered: colour, type, sign, and the place in the frame."""
-    pixels = raster.pixels
-    if raster.ycbcr and fmt.samples == 3:
-        pixels = ycbcr_to_rgb(pixels)
-    smaller = may_be_smaller and pixels.shape != fmt.shape
-    if pixels.ndim != len(fmt.shape) or (not smaller and pixels.shape != fmt.shape):
-        raise CorruptDicomError(f"its codestream has shape {pixels.shape}, not {fmt.shape}")
-    ready = raster.precision == 0 and pixels.dtype == fmt.dtype and pixels.flags.c_contiguous
-    if out is None:
-        if ready and pixels.flags.writeable and not smaller:
-            return pixels
-        out = np.full(fmt.shape, fill, fmt.dtype) if smaller else np.empty(fmt.shape, fmt.dtype)
-    elif smaller:
-        out[...] = fill
-    corner = out[: pixels.shape[0], : pixels.shape[1]] if smaller else out
-    conform(corner if _same_memory(pixels, corner) else pixels, raster.precision, corner)
-    return out
 
 
 def _same_memory(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:

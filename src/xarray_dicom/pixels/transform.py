@@ -1,4 +1,4 @@
-"""From stored values to the values they stand for, one frame at a time.
+"""From stored values to the values they stand for, a frame or a run of frames at a time.
 
 All transforms are small, immutable and picklable, and know nothing of data sets:
 `xarray_dicom.pixels.modality` reads them from there.
@@ -7,7 +7,7 @@ All transforms are small, immutable and picklable, and know nothing of data sets
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +17,28 @@ from xarray_dicom.errors import CorruptDicomError
 Values = NDArray[np.generic]
 #: One number for all frames, shape ``()``, or one for each, shape ``(frames,)``.
 PerFrameNumber = NDArray[np.floating]
+#: The index of one frame, or those of several, shape ``(frames,)``.
+FrameIndex = int | NDArray[np.int64]
 
 
 @runtime_checkable
 class Transform(Protocol):
-    """What the reader applies to each decoded frame."""
+    """What the reader applies to decoded frames."""
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of the result."""
         ...
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
-        """Transform one frame.
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
+        """Transform one frame, or several at once.
 
         Parameters
         ----------
         stored
-            Stored values, any shape.
+            Stored values, any shape; of several frames, ``(frames, …)``.
         frame
-            Index of the frame in its instance, from 0.
+            Index of the frame in its array, from 0, or of each frame of `stored`.
         out
             Array of the same shape and of `dtype` to write to; may be strided.
 
@@ -57,17 +59,26 @@ def value_dtype(stored: np.dtype[np.generic]) -> np.dtype[np.floating]:
     return np.dtype(np.float64 if wide else np.float32)
 
 
-def _of(number: PerFrameNumber, frame: int) -> np.floating:
-    picked = number[()] if number.ndim == 0 else number[frame]
-    return cast("np.floating", picked)
+def _of(number: PerFrameNumber, frame: FrameIndex, stored: Values) -> PerFrameNumber:
+    """The number of `frame`, or those of several so that they broadcast with `stored`."""
+    if number.ndim == 0:
+        return number
+    picked = np.asarray(number[frame])
+    if not isinstance(frame, np.ndarray):
+        return picked
+    return picked.reshape(-1, *[1] * (stored.ndim - 1))
 
 
 def _linear(
-    stored: Values, slope: np.floating, intercept: np.floating, out: Values | None
+    stored: Values, slope: PerFrameNumber, intercept: PerFrameNumber, out: Values | None
 ) -> Values:
     """`stored * slope + intercept`, each step rounded to the type of `slope`, as highdicom does."""
     values = np.multiply(stored, slope, out=out, dtype=slope.dtype, casting="unsafe")
-    return np.add(values, intercept, out=values) if intercept != 0 else values
+    added = intercept != 0
+    if added.all():
+        return np.add(values, intercept, out=values)
+    # Adding 0 would make -0 of it.
+    return np.add(values, intercept, out=values, where=added) if added.any() else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Stored:
 
     dtype: np.dtype[np.generic]
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Return `stored`, cast to `dtype` where that differs."""
         if out is None:
             return stored.astype(self.dtype, copy=False)
@@ -118,9 +129,10 @@ class Rescale:
         """Whether all frames share slope and intercept."""
         return self.slope.ndim == 0 and self.intercept.ndim == 0
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Return ``stored * slope + intercept`` of this frame."""
-        return _linear(stored, _of(self.slope, frame), _of(self.intercept, frame), out)
+        slope, intercept = (_of(number, frame, stored) for number in (self.slope, self.intercept))
+        return _linear(stored, slope, intercept, out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +155,7 @@ class LookupTable:
         """Type of the result."""
         return self.table.dtype
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Look every value up."""
         index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
         return _take(self.table, index, out)
@@ -173,11 +185,14 @@ class RealWorldValue:
         """Type of the result."""
         return self.slope.dtype
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Return ``stored * slope + intercept`` of this frame, NaN outside the range."""
-        values = _linear(stored, _of(self.slope, frame), _of(self.intercept, frame), out)
-        first, last = _of(self.first, frame), _of(self.last, frame)
-        return _blank(values, (stored < first) | (stored > last))
+        slope, intercept, first, last = (
+            _of(number, frame, stored)
+            for number in (self.slope, self.intercept, self.first, self.last)
+        )
+        values = _linear(stored, slope, intercept, out)
+        return _blank(values, np.less(stored, first) | np.greater(stored, last))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +215,7 @@ class RealWorldTable:
         """Type of the result."""
         return self.table.dtype
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Look every value up."""
         index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
         return _blank(_take(self.table, index, out), (index < 0) | (index >= self.table.size))
@@ -217,7 +232,7 @@ class Fraction:
         """Type of the result."""
         return np.dtype(np.float32)
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Return ``stored / maximum``.
 
         Raises
@@ -252,9 +267,14 @@ class PerFrame:
         """Type of the result."""
         return self.transforms[0].dtype
 
-    def apply(self, stored: Values, frame: int, out: Values | None = None) -> Values:
-        """Apply the transform of this frame."""
-        return self.transforms[self.choice[frame]].apply(stored, frame, out)
+    def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
+        """Apply the transform of each frame."""
+        if not isinstance(frame, np.ndarray):
+            return self.transforms[self.choice[frame]].apply(stored, frame, out)
+        values = np.empty(stored.shape, self.dtype) if out is None else out
+        for position, number in enumerate(frame.tolist()):
+            self.transforms[self.choice[number]].apply(stored[position], number, values[position])
+        return values
 
 
 def _take(table: Values, index: NDArray[np.int64], out: Values | None) -> Values:

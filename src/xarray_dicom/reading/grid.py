@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,57 @@ class Target:
     into_x: Picks
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets(Sequence[Target]):
+    """The targets of an orthogonal selection as columns, each made when it is asked for.
+
+    Attributes
+    ----------
+    frame
+        Frame numbers, shape ``(targets,)``.
+    rows, ends
+        Rows of all targets one after another, and where those of each target end.
+    y, x
+        Which of the overlaps each target has, shape ``(targets,)``.
+    overlaps_y, overlaps_x
+        What frames can have of the picks of an axis: inside the frame, in the output.
+    """
+
+    frame: Int64s
+    rows: Int64s
+    ends: Int64s
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+    overlaps_y: Sequence[tuple[Picks, Picks]]
+    overlaps_x: Sequence[tuple[Picks, Picks]]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @overload
+    def __getitem__(self, index: int) -> Target: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Target]: ...
+
+    def __getitem__(self, index: int | slice) -> Target | list[Target]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        from_y, into_y = self.overlaps_y[self.y[index]]
+        from_x, into_x = self.overlaps_x[self.x[index]]
+        rows = self.rows_of(index, index + 1)
+        return Target(int(self.frame[index]), rows, from_y, from_x, into_y, into_x)
+
+    def rows_of(self, first: int, last: int) -> Int64s:
+        """Rows of the targets ``first:last``, one target after another."""
+        return self.rows[(self.ends[first - 1] if first else 0) : self.ends[last - 1]]
+
+    @property
+    def aligned(self) -> bool:
+        """Whether all targets fill the same rectangle, each of rows of its own."""
+        return bool((self.y == self.y[:1]).all() and (self.x == self.x[:1]).all())
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All frames of one read, in the order of their numbers, each named once or more.
@@ -185,23 +237,30 @@ def plan_outer(
     overlapping = ordered and placement.overlapping
     hits = _visible(placement.find(cells, y.bounds, x.bounds), overlapping)
     order = np.argsort(hits.frame, kind="stable")
-    overlaps_y = {int(top): y.overlap(int(top), tile[0]) for top in np.unique(hits.y)}
-    overlaps_x = {int(left): x.overlap(int(left), tile[1]) for left in np.unique(hits.x)}
-    targets = []
-    kept: list[int] = []
-    filled = 0
-    for hit in order.tolist():
-        from_y, into_y, n_y = overlaps_y[int(hits.y[hit])]
-        from_x, into_x, n_x = overlaps_x[int(hits.x[hit])]
-        if not n_y or not n_x:
-            continue
-        cell = int(hits.cell[hit])
-        rows = by_cell[(ends[cell - 1] if cell else 0) : ends[cell]]
-        targets.append(Target(int(hits.frame[hit]), rows, from_y, from_x, into_y, into_x))
-        kept.append(hit)
-        filled += n_y * n_x * len(rows)
+    overlaps_y, n_y, at_y = _overlaps(y, tile[0], hits.y[order])
+    overlaps_x, n_x, at_x = _overlaps(x, tile[1], hits.x[order])
+    meets = (n_y > 0) & (n_x > 0)
+    order, at_y, at_x = order[meets], at_y[meets], at_x[meets]
+    cell = hits.cell[order]
+    n_rows = np.diff(ends, prepend=0)[cell]
+    stops = np.cumsum(n_rows)
+    within = np.arange(n_rows.sum()) - np.repeat(stops - n_rows, n_rows)
+    rows = by_cell[np.repeat(ends[cell] - n_rows, n_rows) + within]
+    frames = hits.frame[order]
+    filled = int((n_y[meets] * n_x[meets] * n_rows).sum())
     covered = not overlapping and filled == asked.size * y.count * x.count
-    return Plan(targets, hits.frame[kept], covered, overlapping)
+    targets = Targets(frames, rows, stops, at_y, at_x, overlaps_y, overlaps_x)
+    return Plan(targets, frames, covered, overlapping)
+
+
+def _overlaps(
+    picks: AxisPicks, size: int, starts: Int64s
+) -> tuple[list[tuple[Picks, Picks]], Int64s, NDArray[np.intp]]:
+    """The different overlaps of frames at `starts`; for each frame how many picks, and which."""
+    distinct, which = np.unique(starts, return_inverse=True)
+    found = [picks.overlap(start, size) for start in distinct.tolist()]
+    counts = np.array([count for _, _, count in found], np.int64)
+    return [(inside, into) for inside, into, _ in found], counts[which], which
 
 
 def _visible(hits: Hits, overlapping: bool) -> Hits:

@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomError
+from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frames import FrameArray
-from xarray_dicom.parsing.offsets import FrameOffsets, Spans
-from xarray_dicom.pixels import decode_frame
+from xarray_dicom.parsing.offsets import Spans
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
-from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.reading.canvas import Canvas, Pixels
-from xarray_dicom.reading.grid import Plan, Target
+from xarray_dicom.reading.drawing import Located, Request, draw
+from xarray_dicom.reading.grid import Plan
 from xarray_dicom.runtime import cpu_count, runtime
 from xarray_dicom.storage.ranges import merge
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class FrameSpan:
-    """One frame inside the bytes of a request."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """One read under way."""
 
-    target: Target
-    number: int
-    offset: int
-    length: int
-    bit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One range of one instance, and the frames that lie in it."""
-
-    instance: Instance
-    offsets: FrameOffsets
-    offset: int
-    length: int
-    spans: list[FrameSpan]
-
-    @property
-    def cost(self) -> int:
-        """Bytes held while this request is served: its own, and frames being decoded."""
-        decoding = min(len(self.spans), cpu_count())
-        return self.length + 2 * decoding * self.instance.format.frame_nbytes
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """The frames of one instance that a plan asks for, and where they lie."""
-
-    instance: Instance
-    offsets: FrameOffsets
-    spans: Spans
-    numbers: NDArray[np.int64]
-    targets: list[Target]
+    array: FrameArray
+    plan: Plan
+    canvas: Canvas
 
 
 async def read(
@@ -87,7 +54,7 @@ async def read(
     if not canvas.is_blank:
         await off_loop(canvas.blank)
     try:
-        await _serve_all(array, canvas, _requests(array, located))
+        await _serve_all(Reading(array, plan, canvas), located)
     except CorruptDicomError:
         # Bytes of a replaced object look damaged: that it was replaced explains more.
         await _verify(located)
@@ -111,12 +78,12 @@ async def _locate(array: FrameArray, plan: Plan) -> list[Located]:
     tables = await asyncio.gather(*(array.instances[i].frame_offsets() for i in touched))
     located = []
     for number, offsets in zip(touched, tables, strict=True):
-        first, last = np.searchsorted(home, (number, number + 1))
+        first, last = np.searchsorted(home, (number, number + 1)).tolist()
         numbers = plan.frames[first:last] - array.starts[number]
         spans = offsets.spans(numbers)
         instance = array.instances[number]
         _require_proportion(instance, numbers, spans)
-        located.append(Located(instance, offsets, spans, numbers, list(plan.targets[first:last])))
+        located.append(Located(instance, offsets, first, numbers, spans))
     return located
 
 
@@ -133,49 +100,51 @@ def _require_proportion(instance: Instance, numbers: NDArray[np.int64], spans: S
         )
 
 
-def _requests(array: FrameArray, located: list[Located]) -> Iterator[Request]:
-    for one in located:
-        pace = one.instance.source.pace
-        largest = min(pace.largest, max(array.memory_budget // 8, 1))
-        merged = merge(one.spans.offset, one.spans.length, gap=pace.gap, largest=largest)
-        by_request = np.argsort(merged.request, kind="stable")
-        cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
-        for members in np.split(by_request, cuts):
-            request = int(merged.request[members[0]])
-            yield Request(
-                one.instance,
-                one.offsets,
-                int(merged.offsets[request]),
-                int(merged.lengths[request]),
-                [
-                    FrameSpan(
-                        one.targets[m],
-                        int(one.numbers[m]),
-                        int(merged.start[m]),
-                        int(one.spans.length[m]),
-                        int(one.spans.bit[m]),
-                    )
-                    for m in members.tolist()
-                ],
-            )
+def requests(located: Located, memory_budget: int) -> Iterator[Request]:
+    """Divide the ranges of frames into requests, as the source is best asked."""
+    pace = located.instance.source.pace
+    largest = min(pace.largest, max(memory_budget // 8, 1))
+    spans = located.spans
+    merged = merge(spans.offset, spans.length, gap=pace.gap, largest=largest)
+    by_request = np.argsort(merged.request, kind="stable")
+    cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
+    for members in np.split(by_request, cuts):
+        # Only a frame of no bytes is in no request; what is decoded tells.
+        at = int(merged.request[members[0]])
+        if at < 0:
+            yield Request(located, int(spans.offset[members[0]]), 0, members)
+        else:
+            yield Request(located, int(merged.offsets[at]), int(merged.lengths[at]), members)
 
 
-async def _serve_all(array: FrameArray, canvas: Canvas, requests: Iterator[Request]) -> None:
-    window = asyncio.Semaphore(max(one.source.pace.window for one in array.instances))
+async def _serve_all(reading: Reading, located: list[Located]) -> None:
+    array = reading.array
+    slots = max(one.instance.source.pace.window for one in located) if located else 1
+    # As many requests wait for their bytes as the store likes, and a few more to be decoded.
+    window = asyncio.Semaphore(slots)
+    under_way = asyncio.Semaphore(slots + 2 * cpu_count())
     budget = runtime().budget
 
-    def serve(request: Request) -> None:
-        task = group.create_task(_serve(array, canvas, request))
+    async def serve(request: Request) -> None:
+        content = await request.located.instance.source.read(request.offset, request.length)
+        window.release()
+        await decode(reading, request, content)
+
+    def start(request: Request, cost: int) -> None:
+        task = group.create_task(serve(request))
         # A task that is cancelled before it starts runs none of its own code.
-        task.add_done_callback(lambda _: budget.release(request.cost))
-        task.add_done_callback(lambda _: window.release())
+        task.add_done_callback(lambda _: budget.release(cost))
+        task.add_done_callback(lambda _: under_way.release())
 
     try:
         async with asyncio.TaskGroup() as group:
-            for request in requests:
-                await window.acquire()
-                await budget.acquire(request.cost, array.memory_budget)
-                serve(request)
+            for one in located:
+                for request in requests(one, array.memory_budget):
+                    cost = request.cost(cpu_count())
+                    await under_way.acquire()
+                    await window.acquire()
+                    await budget.acquire(cost, array.memory_budget)
+                    start(request, cost)
     except BaseExceptionGroup as failures:
         failure = _first(failures)
     else:
@@ -183,83 +152,22 @@ async def _serve_all(array: FrameArray, canvas: Canvas, requests: Iterator[Reque
     raise failure
 
 
+async def decode(reading: Reading, request: Request, content: Buffer) -> None:
+    """Decode and place the frames of `request`, whose bytes are at hand, in decode threads."""
+    loop = asyncio.get_running_loop()
+    pool = runtime().decode_pool
+    array, plan, canvas = reading.array, reading.plan, reading.canvas
+    # A lone request must not leave the other processors idle.
+    await asyncio.gather(
+        *(
+            loop.run_in_executor(pool, draw, array, plan, canvas, share, content)
+            for share in request.shares(cpu_count())
+        )
+    )
+
+
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     failure: BaseException = failures
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     return failure
-
-
-async def _serve(array: FrameArray, canvas: Canvas, request: Request) -> None:
-    content = await request.instance.source.read(request.offset, request.length)
-    loop = asyncio.get_running_loop()
-    pool = runtime().decode_pool
-    await asyncio.gather(
-        *(
-            loop.run_in_executor(pool, _decode_share, array, canvas, request, content, share)
-            for share in _shares(request)
-        )
-    )
-
-
-def _shares(request: Request) -> list[list[FrameSpan]]:
-    # A lone request must not leave the other processors idle.
-    spans = request.spans
-    parts = min(cpu_count(), len(spans))
-    bounds = [len(spans) * part // parts for part in range(parts + 1)]
-    return [spans[one:two] for one, two in pairwise(bounds)]
-
-
-def _decode_share(
-    array: FrameArray, canvas: Canvas, request: Request, content: bytes, spans: list[FrameSpan]
-) -> None:
-    view = memoryview(content)
-    pixel_format = request.instance.format
-    location = request.instance.source.location
-    for span in spans:
-        blob = view[span.offset : span.offset + span.length]
-        try:
-            codestream = request.offsets.codestream(blob)
-            stored = _decode(codestream, pixel_format, array, span)
-            # Stored NaN and infinity pass through; no pixel is worth a warning.
-            with np.errstate(invalid="ignore", over="ignore"):
-                values = array.transform.apply(stored, span.target.frame)
-        except DicomError as error:
-            told = str(error).removeprefix(f"{location}: ")
-            raise type(error)(f"{location}: frame {span.number + 1}: {told}") from error
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise CorruptDicomError(
-                f"{location}: frame {span.number + 1} can't be decoded: {error}"
-            ) from error
-        canvas.place(span.target, values)
-
-
-def _decode(
-    codestream: Buffer, pixel_format: PixelFormat, array: FrameArray, span: FrameSpan
-) -> Pixels:
-    out = _scratch(pixel_format)
-    try:
-        return decode_frame(codestream, pixel_format, bit=span.bit, out=out)
-    except CorruptDicomError:
-        # Some writers cut tiles off where the total pixel matrix ends.
-        inside = array.placement.inside(span.target.frame)
-        if inside == array.tile:
-            raise
-        return decode_frame(codestream, pixel_format, bit=span.bit, out=out, least=inside)
-
-
-_threads = threading.local()
-
-#: Frames larger than this are decoded into memory of their own, given back at once.
-LARGEST_SCRATCH = 8 * 2**20
-
-
-def _scratch(pixel_format: PixelFormat) -> Pixels | None:
-    # A fresh array costs its page faults for every frame: about a tenth of decoding a tile.
-    if pixel_format.frame_nbytes > LARGEST_SCRATCH:
-        return None
-    known: tuple[PixelFormat, Pixels] | None = getattr(_threads, "scratch", None)
-    if known is None or known[0] != pixel_format:
-        known = (pixel_format, np.empty(pixel_format.shape, pixel_format.dtype))
-        _threads.scratch = known
-    return known[1]

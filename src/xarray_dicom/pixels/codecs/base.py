@@ -59,9 +59,10 @@ class Request:
 
     def target(self, dtype: np.dtype[np.generic]) -> NDArray[np.generic] | None:
         """`out` as an array of `dtype`, if a codec that delivers `dtype` can write there."""
-        if self.out is None or self.out.dtype.itemsize != dtype.itemsize:
+        out = self.out
+        if out is None or out.dtype.itemsize != dtype.itemsize or out.shape != self.shape:
             return None
-        return self.out.view(dtype) if self.out.shape == self.shape else None
+        return out if out.dtype == dtype else out.view(dtype)
 
 
 @dataclass(frozen=True, slots=True)
