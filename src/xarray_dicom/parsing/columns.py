@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.notices import notice
-from xarray_dicom.parsing.elements import Column, FunctionalGroups, Path
+from xarray_dicom.parsing.elements import Column, FunctionalGroups, Path, Trace, joined
 from xarray_dicom.parsing.encoding import (
     Encoding,
     IncompleteError,
@@ -18,7 +17,6 @@ from xarray_dicom.parsing.encoding import (
     tag_name,
 )
 from xarray_dicom.parsing.items import trace_items
-from xarray_dicom.parsing.lockstep import Leaves
 from xarray_dicom.parsing.values import UnevenValuesError, decode
 from xarray_dicom.parsing.walk import Wanted
 
@@ -81,13 +79,12 @@ def read_columns(
     if () in wanted.leaves or wanted.leaves & wanted.sequences:
         raise ValueError("a path must lead to an element, and no path through another's end")
     encoding = Encoding(groups.implicit_vr, groups.little_endian)
-    stop = None if groups.length_is_undefined else len(groups.content)
-    try:
-        trace = trace_items(groups.content, 0, stop, encoding, wanted)
-        if stop is None and not trace.closed and trace.end != len(groups.content):
-            raise MalformedError(f"item {trace.count + 1} is cut off")
-    except (MalformedError, IncompleteError) as error:
-        raise CorruptDicomError(f"{place}: {error}") from error
+    trace = groups.trace
+    if trace is None or not wanted.leaves <= trace.wanted:
+        try:
+            trace = _traced(groups, encoding, wanted)
+        except (MalformedError, IncompleteError) as error:
+            raise CorruptDicomError(f"{place}: {error}") from error
     counts = f"{place} has {trace.count} items, but Number of Frames (0028,0008) is {n_frames}"
     if trace.count < n_frames:
         raise CorruptDicomError(counts)
@@ -96,43 +93,21 @@ def read_columns(
     octets = np.frombuffer(groups.content, np.uint8)
     columns = {}
     for path, vr in paths.items():
+        found = joined(trace.leaves.get(path, []))
+        if trace.count > n_frames:
+            found = found.where(found.item < n_frames)
         try:
-            column = _column(octets, trace.leaves.get(path, []), vr, trace.count, encoding)
-            columns[path] = Column(column.values[:n_frames], column.count[:n_frames])
+            columns[path] = decode(octets, found, vr, n_frames, groups.little_endian, groups.nbytes)
         except (ValueError, OverflowError, UnevenValuesError, RuntimeWarning) as error:
             names = " > ".join(tag_name(tag) for tag in path)
             raise CorruptDicomError(f"{place}: {names} can't be read: {error}") from error
     return Columns(columns, trace.walked)
 
 
-def _column(
-    octets: NDArray[np.uint8],
-    parts: list[Leaves],
-    declared: str,
-    n_frames: int,
-    encoding: Encoding,
-) -> Column:
-    def joined(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-        return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
-
-    codes = np.concatenate([part.vr for part in parts]) if parts else np.empty(0, np.uint16)
-    return decode(
-        octets,
-        joined([part.item for part in parts]),
-        joined([part.offset for part in parts]),
-        joined([part.length for part in parts]),
-        _names(codes, declared),
-        declared,
-        n_frames,
-        encoding.little_endian,
-    )
-
-
-def _names(codes: NDArray[np.uint16], declared: str) -> NDArray[np.str_]:
-    """VRs as text; the declared one where the bytes state none, or UN."""
-    different, again = np.unique(codes, return_inverse=True)
-    names = []
-    for code in different:
-        stated = int(code).to_bytes(2, "little").decode("latin-1")
-        names.append(declared if code == 0 or stated == "UN" else stated)
-    return np.array(names, "U2")[again]
+def _traced(groups: FunctionalGroups, encoding: Encoding, wanted: Wanted) -> Trace:
+    end = len(groups.content) if groups.end is None else groups.end
+    stop = None if groups.length_is_undefined else end
+    trace = trace_items(groups.content, groups.start, stop, encoding, wanted)
+    if stop is None and not trace.closed and trace.end != end:
+        raise MalformedError(f"item {trace.count + 1} is cut off")
+    return trace

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,114 @@ class PixelElement:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionalGroups:
-    """The undecoded value of the Per-Frame Functional Groups Sequence (5200,9230)."""
+class Leaves:
+    """Where one wanted element lies in the items that have it: parallel arrays.
 
-    content: bytes
+    `vr` is the VR's two letters as a little-endian number, 0 where it is implicit.
+    """
+
+    item: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]
+    vr: NDArray[np.uint16]
+
+    def where(self, mask: NDArray[np.bool_]) -> Leaves:
+        """Some of them."""
+        return Leaves(self.item[mask], self.offset[mask], self.length[mask], self.vr[mask])
+
+
+def joined(parts: Sequence[Leaves]) -> Leaves:
+    """All of some leaves of one element."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        none = np.empty(0, np.int64)
+        return Leaves(none, none, none, np.empty(0, np.uint16))
+    return Leaves(
+        np.concatenate([part.item for part in parts]),
+        np.concatenate([part.offset for part in parts]),
+        np.concatenate([part.length for part in parts]),
+        np.concatenate([part.vr for part in parts]),
+    )
+
+
+@dataclass(slots=True)
+class Trace:
+    """The items of one sequence, as far as the buffer shows them.
+
+    Attributes
+    ----------
+    count
+        Complete items.
+    end
+        First byte after the sequence if `closed`, else the start of the first item that
+        is not there in full.
+    closed
+        Whether the end of the sequence was reached.
+    leaves
+        Wanted elements, `item` counting from 0 in file order.
+    walked
+        Items that were walked one by one.
+    needed
+        If not `closed`: how many bytes the buffer must have to show more.
+    wanted
+        Paths of the elements that were looked for.
+    """
+
+    count: int = 0
+    end: int = 0
+    closed: bool = False
+    leaves: dict[Path, list[Leaves]] = field(default_factory=dict)
+    walked: int = 0
+    needed: int = 0
+    wanted: frozenset[Path] = frozenset()
+
+    def followed_by(self, more: Trace) -> Trace:
+        """This trace with what was traced from its end on, when more bytes had come."""
+        for path, parts in more.leaves.items():
+            self.leaves.setdefault(path, []).extend(
+                replace(part, item=part.item + self.count) for part in parts
+            )
+        return replace(
+            more,
+            count=self.count + more.count,
+            leaves=self.leaves,
+            walked=self.walked + more.walked,
+            wanted=more.wanted if not self.count else self.wanted & more.wanted,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionalGroups:
+    """The undecoded value of the Per-Frame Functional Groups Sequence (5200,9230).
+
+    Attributes
+    ----------
+    content
+        Bytes that hold it, perhaps among others.
+    implicit_vr, little_endian
+        How it is encoded.
+    length_is_undefined
+        Whether it ends with a delimiter.
+    start, end
+        First byte of the value in `content`, and first byte after it; None is the end of
+        `content`.
+    trace
+        Its items, if they had to be found already to see where it ends.
+    """
+
+    content: bytes = field(repr=False)
     implicit_vr: bool
     little_endian: bool
     length_is_undefined: bool
+    start: int = 0
+    end: int | None = None
+    trace: Trace | None = field(default=None, repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the value."""
+        return (len(self.content) if self.end is None else self.end) - self.start
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ reached by that chain.
 
 from __future__ import annotations
 
+import struct
 from array import array
-from dataclasses import dataclass, field, replace
+from bisect import bisect_left
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.parsing.elements import Path
+from xarray_dicom.parsing.elements import Leaves, Path, Trace
 from xarray_dicom.parsing.encoding import (
     ITEM,
     SEQUENCE_DELIMITER,
@@ -24,99 +26,94 @@ from xarray_dicom.parsing.encoding import (
     item_header,
     tag_name,
 )
-from xarray_dicom.parsing.lockstep import Leaves, Lockstep, Positions, Walk
+from xarray_dicom.parsing.lockstep import Lockstep, Positions, Walk
 from xarray_dicom.parsing.walk import NOTHING, Leaf, Wanted, walk_item
 
 #: Ways that items may begin before the remaining ones are walked one by one.
 MOST_PATTERNS = 16
 
+#: Bytes that tell how an item begins: its header, and the tag and VR of its first element.
+PATTERN = 14
 
-@dataclass(slots=True)
-class Trace:
-    """The items of one sequence, as far as the buffer shows them.
-
-    Attributes
-    ----------
-    count
-        Complete items.
-    end
-        First byte after the sequence if `closed`, else the start of the first item that
-        is not there in full.
-    closed
-        Whether the end of the sequence was reached.
-    leaves
-        Wanted elements, `item` counting from 0 in file order.
-    walked
-        Items that were walked one by one.
-    needed
-        If not `closed`: how many bytes the buffer must have to show more.
-    """
-
-    count: int = 0
-    end: int = 0
-    closed: bool = False
-    leaves: dict[Path, list[Leaves]] = field(default_factory=dict)
-    walked: int = 0
-    needed: int = 0
+#: Items of one length in a row after which more are looked for at once.
+_STEADY = 8
 
 
 class _Candidates:
     """Places where items of undefined length may start, and where each would end.
 
     Sorted by place, whichever pattern found them, so that a chain runs through items that
-    begin differently. `number` tells which item of the sequence each one proved to be.
+    begin differently.
     """
 
     def __init__(self) -> None:
-        self.starts = np.empty(0, np.int64)
-        self.ends = np.empty(0, np.int64)
         self.leaves: list[tuple[Path, Leaves]] = []
-        self.number = np.empty(0, np.int64)
+        self._starts = np.empty(0, np.int64)
+        self._ends = np.empty(0, np.int64)
         self._id = np.empty(0, np.int64)
-        self._broken = np.empty(0, np.int64)
+        self._number = np.empty(0, np.int64)
+        # As lists, since looking up single numbers in arrays is slow.
+        self._place: list[int] = []
+        self._chain_last: list[int] = []
+        self._chain_end: list[int] = []
+        self._proven: list[tuple[int, int, int]] = []
 
     def add(self, starts: Positions, walk: Walk) -> None:
         """Add the places that one pattern found."""
-        base = self.number.size
-        self.number = np.append(self.number, np.full(starts.size, -1))
+        base = self.numbers().size
+        self._number = np.append(self._number, np.full(starts.size, -1))
         for path, parts in walk.leaves.items():
             self.leaves += [(path, replace(part, item=part.item + base)) for part in parts]
-        every_start = np.concatenate([self.starts, starts])
+        every_start = np.concatenate([self._starts, starts])
         order = np.argsort(every_start, kind="stable")
-        self.starts = every_start[order]
-        self.ends = np.concatenate([self.ends, walk.ends])[order]
+        self._starts = every_start[order]
+        self._ends = np.concatenate([self._ends, walk.ends])[order]
         self._id = np.append(self._id, base + np.arange(starts.size))[order]
-        goes_on = np.append(self.ends[:-1] == self.starts[1:], False)
-        self._broken = np.flatnonzero(~goes_on)
+        goes_on = np.append(self._ends[:-1] == self._starts[1:], False)
+        broken = np.flatnonzero(~goes_on)
+        last = broken[np.searchsorted(broken, np.arange(order.size))]
+        # What could not be walked has no end and no place in a chain.
+        last = np.where(self._ends[last] < 0, last - 1, last)
+        self._place = self._starts.tolist()
+        self._chain_last = last.tolist()
+        self._chain_end = self._ends[last].tolist()
 
     def follow(self, position: int, count: int) -> tuple[int, int] | None:
         """Number the chain that starts at `position` from `count`; its items, and its end."""
-        first = int(np.searchsorted(self.starts, position))
-        if first == self.starts.size or self.starts[first] != position:
+        first = bisect_left(self._place, position)
+        if first == len(self._place) or self._place[first] != position:
             return None
-        last = int(self._broken[np.searchsorted(self._broken, first)]) + 1
-        if self.ends[last - 1] < 0:
-            last -= 1
-        if last == first:
+        last = self._chain_last[first]
+        if last < first:
             return None
-        self.number[self._id[first:last]] = np.arange(count, count + last - first)
-        return last - first, int(self.ends[last - 1])
+        self._proven.append((first, last + 1, count))
+        return last + 1 - first, self._chain_end[first]
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Which item of the sequence each candidate proved to be; -1 for none."""
+        if self._proven:
+            first, last, count = np.array(self._proven, np.int64).T
+            items = last - first
+            self._number[self._id[_counted(first, items)]] = _counted(count, items)
+            self._proven = []
+        return self._number
 
 
 class _Tracer:
     def __init__(self, buffer: bytes, stop: int | None, encoding: Encoding, wanted: Wanted):
         self.buffer = buffer
         self.stop = stop
+        self.limit = len(buffer) if stop is None else stop
         self.encoding = encoding
         self.wanted = wanted
         self.lockstep = Lockstep(buffer, encoding, wanted)
-        self.trace = Trace()
+        self.trace = Trace(wanted=wanted.leaves)
         self.candidates = _Candidates()
         self.patterns: set[bytes] = set()
         # Items of known length, gathered to be walked together in the end.
-        self.known_number = array("q")
-        self.known_start = array("q")
-        self.known_end = array("q")
+        self.known_starts = array("q")
+        self.known_ends = array("q")
+        self.known_runs: list[tuple[int, int]] = []
         self.singles: list[tuple[int, Leaf]] = []
 
     def run(self, position: int) -> Trace:
@@ -124,6 +121,8 @@ class _Tracer:
         trace.end = position
         try:
             while trace.end != self.stop:
+                if trace.end + 8 > self.limit:
+                    raise IncompleteError(trace.end + 8)
                 tag, length = item_header(self.buffer, trace.end, self.encoding)
                 if tag == SEQUENCE_DELIMITER and self.stop is None:
                     trace.end += 8
@@ -136,6 +135,8 @@ class _Tracer:
                     trace.end = self._chain(trace.end)
                 else:
                     self._hop()
+                if trace.end > self.limit:
+                    raise IncompleteError(trace.end)
             trace.closed = True
         except IncompleteError as missing:
             if self.stop is not None:
@@ -149,31 +150,38 @@ class _Tracer:
     def _hop(self) -> None:
         """Hop over items of known length as long as they follow one another."""
         buffer, trace = self.buffer, self.trace
-        unpack = self.encoding.tag.unpack_from
-        size = len(buffer)
-        position, first = trace.end, len(self.known_start)
-        needed = 0
-        while position + 8 <= size and position != self.stop:
-            group, number, length = unpack(buffer, position)
-            if number != ITEM & 0xFFFF or group != ITEM >> 16 or length == UNDEFINED_LENGTH:
+        header = struct.Struct("<LL" if self.encoding.little_endian else ">LL")
+        item, _ = header.unpack_from(buffer, trace.end)
+        edges = array("q")
+        position, last = trace.end, self.limit - 8
+        steady = before = 0
+        while position <= last:
+            tag, length = header.unpack_from(buffer, position)
+            if tag != item or length == UNDEFINED_LENGTH:
                 break
-            end = position + 8 + length
-            if end > size:
-                needed = end
-                break
-            self.known_start.append(position + 8)
-            self.known_end.append(end)
-            position = end
-        found = len(self.known_start) - first
-        self.known_number.extend(range(trace.count, trace.count + found))
+            edges.append(position)
+            steady = steady + 1 if length == before else 0
+            before = length
+            position += 8 + length
+            if steady == _STEADY and position <= last:
+                again = _repeats(buffer, position - 8 - length, 8 + length, 8, self.limit)
+                edges.extend(range(position, position + (again - 1) * (8 + length), 8 + length))
+                position += (again - 1) * (8 + length)
+        edges.append(position)
+        if position > self.limit:
+            edges.pop()
+        found = len(edges) - 1
+        self.known_starts.extend(edges[:-1])
+        self.known_ends.extend(edges[1:])
+        self.known_runs.append((trace.count, found))
         trace.count += found
-        trace.end = position
-        if needed:
-            raise IncompleteError(needed)
+        trace.end = edges[-1]
+        if position > self.limit:
+            raise IncompleteError(position)
 
     def _chain(self, position: int) -> int:
         """Follow items of undefined length, the first one at `position`."""
-        pattern = self.buffer[position : position + 14]
+        pattern = self.buffer[position : position + PATTERN]
         if pattern not in self.patterns and len(self.patterns) < MOST_PATTERNS:
             self.patterns.add(pattern)
             self._search(pattern, position)
@@ -186,12 +194,20 @@ class _Tracer:
 
     def _search(self, pattern: bytes, position: int) -> None:
         starts = array("q")
+        find, steady, step = self.buffer.find, 0, 0
         while position >= 0:
             starts.append(position)
-            position = self.buffer.find(pattern, position + 8)
+            following = find(pattern, position + 8, self.limit)
+            steady = steady + 1 if following - position == step else 0
+            step = following - position
+            if steady == _STEADY and len(pattern) == PATTERN:
+                # A place between these would lie inside an item, where no chain leads.
+                again = _repeats(self.buffer, position, step, PATTERN, self.limit)
+                starts.extend(range(following, position + again * step, step))
+                following = find(pattern, starts[-1] + 8, self.limit)
+            position = following
         found = np.array(starts, np.int64)
-        walk = self.lockstep.walk(found + 8, None)
-        self.candidates.add(found, walk)
+        self.candidates.add(found, self.lockstep.walk(found + 8, None))
 
     def _walk_one(self, position: int) -> int:
         end, leaves = walk_item(self.buffer, position, self.encoding, self.wanted)
@@ -201,22 +217,22 @@ class _Tracer:
         return end
 
     def _finish_known(self) -> None:
-        if not self.known_start or not self.wanted.leaves:
+        if not self.known_starts or not self.wanted.leaves:
             return
-        ends = np.array(self.known_end, np.int64)
-        walk = self.lockstep.walk(np.array(self.known_start, np.int64), ends)
-        number = np.array(self.known_number, np.int64)
+        starts, ends = np.array(self.known_starts) + 8, np.array(self.known_ends)
+        number = _counted(*np.array(self.known_runs).T)
+        walk = self.lockstep.walk(starts, ends)
         for item in np.flatnonzero(walk.ends != ends):
-            start = self.known_start[item] - 8
-            _, leaves = walk_item(self.buffer, start, self.encoding, self.wanted)
-            self.singles += [(self.known_number[item], leaf) for leaf in leaves]
+            _, leaves = walk_item(self.buffer, int(starts[item]) - 8, self.encoding, self.wanted)
+            self.singles += [(int(number[item]), leaf) for leaf in leaves]
             self.trace.walked += 1
             number[item] = -1
         self._keep(walk.leaves, number)
 
     def _finish_chains(self) -> None:
+        number = self.candidates.numbers()
         for path, part in self.candidates.leaves:
-            self._keep({path: [part]}, self.candidates.number)
+            self._keep({path: [part]}, number)
 
     def _finish_singles(self) -> None:
         for path in {leaf.path for _, leaf in self.singles}:
@@ -235,15 +251,35 @@ class _Tracer:
         """Keep what was found in proven items, numbered by their place in the sequence."""
         for path, parts in leaves.items():
             for part in parts:
-                item = number[part.item]
-                proven = item >= 0
+                kept = replace(part, item=number[part.item])
+                proven = kept.item >= 0
                 if not proven.all():
-                    part = Leaves(
-                        part.item[proven], part.offset[proven], part.length[proven], part.vr[proven]
-                    )
-                    item = item[proven]
-                kept = Leaves(item, part.offset, part.length, part.vr)
+                    kept = kept.where(proven)
                 self.trace.leaves.setdefault(path, []).append(kept)
+
+
+def _counted(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers from each `first` on, `count` of them."""
+    before = np.cumsum(count) - count
+    numbers: NDArray[np.int64] = np.arange(count.sum()) + np.repeat(first - before, count)
+    return numbers
+
+
+def _repeats(buffer: bytes, position: int, stride: int, width: int, limit: int) -> int:
+    """How often the `width` bytes at `position` stand there again, `stride` bytes apart."""
+    places = max(1, (limit - position - width) // stride + 1)
+    words = [
+        np.ndarray((places,), "<u8", buffer, position + at, (stride,)) for at in {0, width - 8}
+    ]
+    count, size = 1, 64
+    while count < places:
+        part = slice(count, count + size)
+        same = np.logical_and.reduce([word[part] == word[0] for word in words])
+        if not same.all():
+            return count + int(same.argmin())
+        count += same.size
+        size = min(4 * size, 2**14)
+    return places
 
 
 def trace_items(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.parsing.elements import Path
+from xarray_dicom.parsing.elements import Leaves, Path
 from xarray_dicom.parsing.encoding import (
     ITEM,
     ITEM_DELIMITER,
@@ -51,23 +51,6 @@ _IS_VR[[_vr_code(bytes((a, b))) for a in range(65, 91) for b in range(65, 91)]] 
 _IS_LONG_VR = np.zeros(65536, bool)
 _IS_LONG_VR[[_vr_code(vr) for vr in LONG_VRS]] = True
 _SQ, _UN = _vr_code(b"SQ"), _vr_code(b"UN")
-
-
-@dataclass(frozen=True, slots=True)
-class Leaves:
-    """Where one wanted element lies in the items that have it: parallel arrays.
-
-    `vr` is the VR's two letters as a little-endian number, 0 where it is implicit.
-    """
-
-    item: Positions
-    offset: Positions
-    length: Positions
-    vr: NDArray[np.uint16]
-
-    def where(self, mask: NDArray[np.bool_]) -> Leaves:
-        """Some of them."""
-        return Leaves(self.item[mask], self.offset[mask], self.length[mask], self.vr[mask])
 
 
 @dataclass(slots=True)

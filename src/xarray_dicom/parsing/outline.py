@@ -18,7 +18,7 @@ from xarray_dicom.errors import (
 )
 from xarray_dicom.notices import notice
 from xarray_dicom.parsing.deflate import DEFLATED_SYNTAXES
-from xarray_dicom.parsing.elements import PixelElement
+from xarray_dicom.parsing.elements import PixelElement, Trace
 from xarray_dicom.parsing.encoding import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
@@ -31,7 +31,7 @@ from xarray_dicom.parsing.encoding import (
     is_vr,
     tag_name,
 )
-from xarray_dicom.parsing.items import Trace, trace_items
+from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.walk import check_nesting, skip_sequence
 
 PER_FRAME_GROUPS = 0x52009230

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.parsing.elements import Column
+from xarray_dicom.parsing.elements import Column, Leaves
 
 #: Binary numbers: VR to NumPy type.
 BINARY = {
@@ -38,6 +39,11 @@ _BACKSLASH = ord("\\")
 _SPREAD = 8
 _SPREAD_FLOOR = 64 * 2**20
 
+#: Texts that are looked at to see whether texts repeat.
+_SAMPLE = 4096
+_STRIDE = 2654435761
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
 Rows = NDArray[np.int64]
 Octets = NDArray[np.uint8]
 
@@ -48,40 +54,77 @@ class UnevenValuesError(ValueError):
 
 def decode(
     octets: Octets,
-    frame: Rows,
-    offset: Rows,
-    length: Rows,
-    vr: NDArray[np.str_],
+    found: Leaves,
     declared: str,
     n_frames: int,
     little_endian: bool,
+    available: int,
 ) -> Column:
-    """Decode the values at `offset`, of `length` bytes, into a `Column`.
+    """Decode the values of one element into a `Column`.
 
     Parameters
     ----------
     octets
         The buffer that offsets count in.
-    frame
-        Frame number of each value.
-    vr
-        VR of each value.
+    found
+        Where the values lie; `item` is the frame.
     declared
-        VR that decides the type of the column if there is no value at all.
+        VR where the bytes state none, or UN. It also decides the type of the column if there is
+        no value at all.
+    n_frames
+        Number of frames.
+    little_endian
+        Byte order of binary numbers.
+    available
+        Bytes that all values come from: a table out of proportion to them is refused.
+
+    Raises
+    ------
+    ValueError
+        If a value is none of its VR.
     """
-    kinds = {str(name): KIND.get(str(name), "S") for name in np.unique(vr)}
-    kind = np.result_type(*(kinds.values() or [KIND.get(declared, "S")]))
+    if not found.item.size:
+        return _absent(np.dtype(KIND.get(declared, "S1")), n_frames)
+    kinds = set()
     parts = []
-    for name in kinds:
-        for width in np.unique(length[vr == name]):
-            chosen = (vr == name) & (length == width)
-            rows = _gather(octets, offset[chosen], int(width))
-            if name in BINARY:
-                values, count = _binary(rows, name, little_endian)
-            else:
-                values, count = _text(rows, name, kinds[name])
-            parts.append((frame[chosen], values, count))
-    return _assemble(parts, kind, n_frames, octets.size)
+    for vr, width, chosen in _alike(found):
+        name = declared if vr in ("", "UN") else vr
+        kind = KIND.get(name, "S")
+        kinds.add(kind)
+        offset = found.offset[chosen]
+        if name in BINARY:
+            values, count = _binary(_gather(octets, offset, width), name, little_endian)
+        else:
+            values, count = _text(octets, offset, width, name, kind)
+        parts.append((found.item[chosen], values, count))
+    return _assemble(parts, np.result_type(*kinds), n_frames, available)
+
+
+def _alike(found: Leaves) -> Iterator[tuple[str, int, slice | NDArray[np.intp]]]:
+    """Values that share VR and length, as the VR, the length, and which they are."""
+    key = found.vr.astype(np.int64) << 32 | found.length
+    if (key == key[0]).all():
+        groups: list[slice | NDArray[np.intp]] = [slice(None)]
+        keys = key[:1]
+    else:
+        order = np.argsort(key, kind="stable")
+        ordered = key[order]
+        edges = np.flatnonzero(np.diff(ordered)) + 1
+        groups = list(np.split(order, edges))
+        keys = ordered[np.append(0, edges)]
+    for one, chosen in zip(keys.tolist(), groups, strict=True):
+        vr = (one >> 32).to_bytes(2, "little").rstrip(b"\0").decode("latin-1")
+        yield vr, one & 0xFFFFFFFF, chosen
+
+
+def _absent(kind: np.dtype[np.generic], n_frames: int) -> Column:
+    """A column without values; it takes no memory, whatever the number of frames."""
+    nothing = np.full(1, np.nan if kind.kind == "f" else 0).astype(kind)
+    if kind.kind == "S":
+        nothing = np.zeros(1, kind)
+    return Column(
+        np.broadcast_to(nothing, (n_frames, 1)), np.broadcast_to(np.int32(0), (n_frames,))
+    )
 
 
 def _gather(octets: Octets, offset: Rows, width: int) -> Octets:
@@ -109,10 +152,13 @@ def _binary(
     return values.astype(KIND[vr]), np.full(rows.shape[0], multiplicity, np.int32)
 
 
-def _text(rows: Octets, vr: str, kind: str) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
+def _text(
+    octets: Octets, offset: Rows, width: int, vr: str, kind: str
+) -> tuple[NDArray[np.generic], NDArray[np.int32]]:
     """Split text at backslashes, strip the padding, and read numbers."""
-    rows, again = _distinct(rows)
-    n, width = rows.shape
+    different, again = _distinct(octets, offset, width)
+    rows = _gather(octets, offset[different], width)
+    n = len(rows)
     blank = ((rows == 0) | (rows == 32)).all(axis=1)
     if width == 0 or blank.all():
         values = np.full((n, 0), b"") if kind == "S" else np.zeros((n, 0), kind)
@@ -144,16 +190,39 @@ def _text(rows: Octets, vr: str, kind: str) -> tuple[NDArray[np.generic], NDArra
     return values[again], count[again]
 
 
-def _distinct(rows: Octets) -> tuple[Octets, Rows]:
-    """The different rows, and which of them stands for each; only if a sample repeats."""
-    n, width = rows.shape
-    everyone = np.arange(n)
-    sample = rows[:: max(1, n // 128)]
-    if width == 0 or n < 1024 or len({row.tobytes() for row in sample}) > len(sample) // 2:
-        return rows, everyone
-    whole = np.ascontiguousarray(rows).view(f"V{width}").reshape(-1)
-    _, first, again = np.unique(whole, return_index=True, return_inverse=True)
-    return rows[first], again
+def _distinct(
+    octets: Octets, offset: Rows, width: int
+) -> tuple[slice | NDArray[np.intp], slice | NDArray[np.intp]]:
+    """One of each of the different texts, and which of them stands for each.
+
+    Only if a sample has repetitions; else all are taken for different.
+    """
+    n = offset.size
+    everyone = slice(None), slice(None)
+    if width < 8 or n < 2 * _SAMPLE:
+        return everyone
+    word = np.ndarray((octets.size - 7,), "<u8", octets, strides=(1,))
+    places = [*range(0, width - 7, 8), *([width - 8] if width % 8 else [])]
+    # Steps of a large prime fall on frames of every kind, in whatever order these are.
+    sample = offset[np.arange(_SAMPLE) * _STRIDE % n]
+    if len(np.unique(_mixed(word, sample, places))) > _SAMPLE * 3 // 4:
+        return everyone
+    _, first, again = np.unique(
+        _mixed(word, offset, places), return_index=True, return_inverse=True
+    )
+    same = offset[first][again]
+    if all((word[same + at] == word[offset + at]).all() for at in places):
+        return first, again
+    return everyone
+
+
+def _mixed(word: NDArray[np.uint64], offset: Rows, places: list[int]) -> NDArray[np.uint64]:
+    """One number for the words at some `places` behind each offset; equal ones for equal texts."""
+    mixed = np.zeros(offset.size, np.uint64)
+    for at in places:
+        mixed = (mixed ^ word[offset + at]) * _MULTIPLIER
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
 
 
 def _strip(rows: Octets, raw: bool = False) -> NDArray[np.bytes_]:
