@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -11,9 +13,11 @@ from pydicom.filereader import read_dataset
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.notices import notice
 from xarray_dicom.parsing.deflate import inflate
-from xarray_dicom.parsing.elements import FunctionalGroups, Header
+from xarray_dicom.parsing.elements import FunctionalGroups, Header, Path
 from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, Encoding, tag_name
 from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Extent, Outline
+from xarray_dicom.parsing.walk import NOTHING, Wanted
+from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
 
 #: Bytes of the first request: most headers whole, and not much of the pixels.
@@ -28,8 +32,13 @@ BLOCK = 4 * 2**20
 #: `Header.head` leaves out functional groups of more bytes than this, and what follows.
 _LARGE_GROUPS = 2**20
 
+#: Per-frame elements to note, with their VRs, given the elements before them.
+ChoosePaths = Callable[[Dataset], Mapping[Path, str]]
 
-async def read_header(source: ByteSource, *, first: int = FIRST) -> Header:
+
+async def read_header(
+    source: ByteSource, *, first: int = FIRST, paths: ChoosePaths | None = None
+) -> Header:
     """Read everything before the pixel data.
 
     Parameters
@@ -38,6 +47,10 @@ async def read_header(source: ByteSource, *, first: int = FIRST) -> Header:
         The object; it is opened here.
     first
         Bytes to fetch with the first request.
+    paths
+        Given what precedes the Per-Frame Functional Groups, tells which of their elements
+        `read_columns` will be asked for: where they must be walked to find their end, once is
+        enough then.
 
     Raises
     ------
@@ -54,7 +67,7 @@ async def read_header(source: ByteSource, *, first: int = FIRST) -> Header:
         If the data set is deflated, so that all of it had to be read, or if it obeys
         another transfer syntax than stated.
     """
-    return await _read(source, first, whole=False)
+    return await _read(source, first, False, paths)
 
 
 async def complete_header(source: ByteSource, *, first: int = FIRST) -> Dataset:
@@ -62,14 +75,16 @@ async def complete_header(source: ByteSource, *, first: int = FIRST) -> Dataset:
 
     Unlike `Header.dataset` it has the Per-Frame Functional Groups Sequence.
     """
-    return (await _read(source, first, whole=True)).dataset
+    return (await _read(source, first, True, None)).dataset
 
 
-async def _read(source: ByteSource, first: int, whole: bool) -> Header:
+async def _read(source: ByteSource, first: int, whole: bool, paths: ChoosePaths | None) -> Header:
     head = await source.open(first)
     content = head.content
     outline = Outline(source.location, head.fingerprint.size)
-    while not outline.extend(content):
+    if paths is not None:
+        outline.choose = partial(_wanted, outline, paths)
+    while not await _extend(outline, content):
         content = await _grow(source, content, outline)
     inflated = None
     meta = content[outline.meta_start : outline.start]
@@ -93,7 +108,8 @@ async def _read(source: ByteSource, first: int, whole: bool) -> Header:
         outline.encoding.implicit_vr,
         outline.encoding.little_endian,
     )
-    if groups is not None and len(groups.content) > _LARGE_GROUPS:
+    outline.choose = None
+    if groups is not None and groups.nbytes > _LARGE_GROUPS:
         content = content[: head.fingerprint.size if inflated else len(head.content)]
     return Header(
         dataset=complete,
@@ -103,6 +119,23 @@ async def _read(source: ByteSource, first: int, whole: bool) -> Header:
         head=content,
         inflated=inflated,
     )
+
+
+async def _extend(outline: Outline, content: bytes) -> bool:
+    """Draw more of an outline, in a thread if that may take long."""
+    if len(content) < _LARGE_GROUPS:
+        return outline.extend(content)
+    return await in_thread(outline.extend, content)
+
+
+def _wanted(outline: Outline, paths: ChoosePaths, content: bytes) -> Wanted:
+    """What to note in functional groups, judged by the elements before them."""
+    try:
+        dataset, _ = _parse(content, outline, False, outline.location)
+        return Wanted(paths(dataset))
+    except Exception:
+        # What is damaged is reported by whoever needs it.
+        return NOTHING
 
 
 async def _grow(source: ByteSource, content: bytes, outline: Outline) -> bytes:
@@ -139,11 +172,15 @@ def _parse(
     for extent in outline.elements:
         header = extent.header
         if header.tag == PER_FRAME_GROUPS and not whole:
+            undefined = header.length is None
             groups = FunctionalGroups(
-                content[header.value : extent.end],
+                content,
                 encoding.implicit_vr,
                 encoding.little_endian,
-                header.length is None,
+                undefined,
+                header.value,
+                extent.end,
+                outline.groups if undefined else None,
             )
             continue
         pieces += _lazily_parsed(content, extent, encoding)

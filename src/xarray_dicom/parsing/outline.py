@@ -6,6 +6,7 @@ bytes each time, until it has seen the pixel data element or the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pydicom.uid import PrivateTransferSyntaxes
@@ -32,7 +33,7 @@ from xarray_dicom.parsing.encoding import (
     tag_name,
 )
 from xarray_dicom.parsing.items import trace_items
-from xarray_dicom.parsing.walk import check_nesting, skip_sequence
+from xarray_dicom.parsing.walk import NOTHING, Wanted, check_nesting, skip_sequence
 
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008
@@ -88,6 +89,11 @@ class Outline:
         The pixel data element, if any.
     needed
         Bytes that the next call of `extend` should be given at least.
+    choose
+        Given the bytes, what to note of the items of functional groups whose end can only be
+        found by tracing them; None notes nothing.
+    groups
+        Those items, as far as they are there.
     """
 
     location: str
@@ -99,10 +105,12 @@ class Outline:
     elements: list[Extent] = field(default_factory=list)
     pixel: PixelElement | None = None
     needed: int = 0
+    choose: Callable[[bytes], Wanted] | None = None
+    groups: Trace = field(default_factory=Trace)
     _position: int = 0
     _prefixed: bool = False
     _meta: list[Extent] = field(default_factory=list)
-    _groups: Trace = field(default_factory=Trace)
+    _wanted: Wanted | None = None
     _frames: int = 0
 
     @property
@@ -147,7 +155,7 @@ class Outline:
 
     def _expected_end(self) -> int:
         """Where functional groups of unknown length should end, judged by those seen."""
-        trace = self._groups
+        trace = self.groups
         if not trace.count or trace.count >= self._frames:
             return 0
         start = self._position
@@ -282,16 +290,15 @@ class Outline:
         try:
             if element.tag != PER_FRAME_GROUPS:
                 return skip_sequence(content, element.value, self.encoding)
-            found = self._groups
-            begin = found.end or element.value
-            more = trace_items(content, begin, None, self.encoding)
+            if self._wanted is None:
+                self._wanted = self.choose(content) if self.choose else NOTHING
+            begin = self.groups.end or element.value
+            more = trace_items(content, begin, None, self.encoding, self._wanted)
         except MalformedError as error:
             raise self._fault(
                 f"{tag_name(element.tag)} at byte {element.start}: {error}"
             ) from error
-        self._groups = Trace(
-            found.count + more.count, more.end, more.closed, {}, found.walked + more.walked
-        )
+        self.groups = self.groups.followed_by(more)
         if not more.closed:
             raise IncompleteError(max(more.needed, len(content) + 1))
         return more.end
