@@ -262,7 +262,7 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     UnsupportedDicomError
         If it holds no image.
     """
-    header = await read_header(source, first=first)
+    header = await read_header(source, first=first, paths=_wanted_paths)
     dataset = header.dataset
     try:
         require_frames(header.transfer_syntax)
