@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,6 +83,11 @@ class Instance:
         return self._offsets is not None
 
     @property
+    def known(self) -> tuple[FrameOffsets | None, Header | None]:
+        """The frames' offsets; where they are not known, the header that a scan starts from."""
+        return self._offsets, self._unscanned
+
+    @property
     def n_located(self) -> int:
         """The first so many frames are located without reading on; asked on the I/O loop."""
         if self._offsets is not None:
@@ -114,15 +119,24 @@ class Instance:
         await scan.reach(last, limit)
         return scan.offsets()
 
-    def stream(self, frames: NDArray[np.int64], limit: int) -> AbstractAsyncContextManager[Stream]:
-        """Scan for `frames`, handing over those whose bytes pass by; see `Scan.stream`."""
-        return self._scanning().stream(frames, limit)
+    @asynccontextmanager
+    async def stream(self, frames: NDArray[np.int64], limit: int) -> AsyncIterator[Stream]:
+        """Find `frames`, handing over those whose bytes pass by; see `Scan.stream`."""
+        if self._offsets is not None:
+            yield Stream.without_bytes(frames)
+            return
+        async with self._scanning().stream(frames, limit) as stream:
+            yield stream
 
     def _scanning(self) -> Scan:
         if self._scan is None:
             assert self._unscanned is not None
             self._scan = Scan(self.source, self._unscanned, self.n_frames, self.format, self._keep)
         return self._scan
+
+    def remember_with(self, remember: Callable[[FrameOffsets], Awaitable[None]]) -> None:
+        """Have `remember` awaited, once, with the offsets that a scan finds."""
+        self._remember = remember
 
     async def _keep(self, found: FrameOffsets) -> None:
         self._offsets, self._scan, self._unscanned = found, None, None

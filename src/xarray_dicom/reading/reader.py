@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frames import FrameArray
-from xarray_dicom.parsing.offsets import Spans
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
 from xarray_dicom.reading.canvas import Canvas, Pixels
 from xarray_dicom.reading.drawing import Located, Request, draw
 from xarray_dicom.reading.grid import Plan
+from xarray_dicom.reading.stream import Sought, draw_passing
 from xarray_dicom.runtime import cpu_count, runtime
 from xarray_dicom.storage.ranges import merge
 
@@ -32,6 +33,7 @@ class Reading:
     array: FrameArray
     plan: Plan
     canvas: Canvas
+    instances: list[Instance]
 
 
 async def read(
@@ -49,17 +51,18 @@ async def read(
     SourceChangedError
         If an object was replaced after it was opened.
     """
-    located = await _locate(array, plan)
+    located, sought = await _locate(array, plan)
+    instances = [one.instance for one in located] + [one.instance for one in sought]
     canvas = Canvas(array, shape, channels, plan)
     if not canvas.is_blank:
         await off_loop(canvas.blank)
     try:
-        await _serve_all(Reading(array, plan, canvas), located)
+        await _serve_all(Reading(array, plan, canvas, instances), located, sought)
     except CorruptDicomError:
         # Bytes of a replaced object look damaged: that it was replaced explains more.
-        await _verify(located)
+        await _verify(instances)
         raise
-    await _verify(located)
+    await _verify(instances)
     return canvas.pixels
 
 
@@ -68,34 +71,37 @@ async def off_loop(function: Callable[..., T], *args: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(runtime().decode_pool, function, *args)
 
 
-async def _verify(located: list[Located]) -> None:
-    await asyncio.gather(*(one.instance.source.verify() for one in located))
+async def _verify(instances: Iterable[Instance]) -> None:
+    await asyncio.gather(*(instance.source.verify() for instance in instances))
 
 
-async def _locate(array: FrameArray, plan: Plan) -> list[Located]:
+async def _locate(array: FrameArray, plan: Plan) -> tuple[list[Located], list[Sought]]:
+    """The frames of `plan` by instance: those whose place is known, and those to be found."""
     home = np.searchsorted(array.starts, plan.frames, "right") - 1
-    touched = np.unique(home).tolist()
-    tables = await asyncio.gather(*(array.instances[i].frame_offsets() for i in touched))
-    located = []
-    for number, offsets in zip(touched, tables, strict=True):
+    located, sought = [], []
+    for number in np.unique(home).tolist():
         first, last = np.searchsorted(home, (number, number + 1)).tolist()
-        numbers = plan.frames[first:last] - array.starts[number]
-        spans = offsets.spans(numbers)
         instance = array.instances[number]
-        _require_proportion(instance, numbers, spans)
-        located.append(Located(instance, offsets, first, numbers, spans))
-    return located
+        one = Sought(instance, first, plan.frames[first:last] - array.starts[number])
+        if instance.has_offsets:
+            located.append(one.located(await instance.frame_offsets()))
+            _require_proportion(located[-1])
+        else:
+            one.require_room()
+            sought.append(one)
+    return located, sought
 
 
-def _require_proportion(instance: Instance, numbers: NDArray[np.int64], spans: Spans) -> None:
+def _require_proportion(located: Located) -> None:
     """Raise before memory is taken for frames that their bytes cannot hold."""
-    nbytes = instance.format.frame_nbytes
-    small = np.flatnonzero(np.maximum(LARGE_FRAME, MAX_EXPANSION * spans.length) < nbytes)
+    pixel_format, length = located.instance.format, located.spans.length
+    nbytes = pixel_format.frame_nbytes
+    small = np.flatnonzero(np.maximum(LARGE_FRAME, MAX_EXPANSION * length) < nbytes)
     if len(small):
         raise CorruptDicomError(
-            f"{instance.source.location}: frame {int(numbers[small[0]]) + 1}: "
-            f"{int(spans.length[small[0]])} bytes cannot hold the {nbytes} bytes of "
-            f"{instance.format.rows} × {instance.format.columns} pixels: Rows (0028,0010) or "
+            f"{located.instance.source.location}: frame {int(located.numbers[small[0]]) + 1}: "
+            f"{int(length[small[0]])} bytes cannot hold the {nbytes} bytes of "
+            f"{pixel_format.rows} × {pixel_format.columns} pixels: Rows (0028,0010) or "
             "Columns (0028,0011) is wrong"
         )
 
@@ -117,9 +123,9 @@ def requests(located: Located, memory_budget: int) -> Iterator[Request]:
             yield Request(located, int(merged.offsets[at]), int(merged.lengths[at]), members)
 
 
-async def _serve_all(reading: Reading, located: list[Located]) -> None:
+async def _serve_all(reading: Reading, located: list[Located], sought: list[Sought]) -> None:
     array = reading.array
-    slots = max(one.instance.source.pace.window for one in located) if located else 1
+    slots = max((one.source.pace.window for one in reading.instances), default=1)
     # As many requests wait for their bytes as the store likes, and a few more to be decoded.
     window = asyncio.Semaphore(slots)
     under_way = asyncio.Semaphore(slots + 2 * cpu_count())
@@ -136,15 +142,32 @@ async def _serve_all(reading: Reading, located: list[Located]) -> None:
         task.add_done_callback(lambda _: budget.release(cost))
         task.add_done_callback(lambda _: under_way.release())
 
+    async def fetch(located: list[Located]) -> None:
+        for one in located:
+            for request in requests(one, array.memory_budget):
+                cost = request.cost(cpu_count())
+                await under_way.acquire()
+                await window.acquire()
+                await budget.acquire(cost, array.memory_budget)
+                start(request, cost)
+
+    async def seek(one: Sought) -> None:
+        known, unknown = one.split(one.instance.n_located)
+        if known.numbers.size:
+            offsets = await one.instance.locate(int(known.numbers[-1]))
+            at_once = known.located(offsets)
+            _require_proportion(at_once)
+            group.create_task(fetch([at_once]))
+        if unknown.numbers.size:
+            draw = partial(decode, reading)
+            left = await draw_passing(unknown, array.memory_budget, _require_proportion, draw)
+            await fetch(left)
+
     try:
         async with asyncio.TaskGroup() as group:
-            for one in located:
-                for request in requests(one, array.memory_budget):
-                    cost = request.cost(cpu_count())
-                    await under_way.acquire()
-                    await window.acquire()
-                    await budget.acquire(cost, array.memory_budget)
-                    start(request, cost)
+            for one in sought:
+                group.create_task(seek(one))
+            await fetch(located)
     except BaseExceptionGroup as failures:
         failure = _first(failures)
     else:

@@ -2,7 +2,7 @@
 
 from xarray_dicom.parsing.offsets.ladder import find_offsets
 from xarray_dicom.parsing.offsets.native import NativeOffsets
-from xarray_dicom.parsing.offsets.passing import Passing, Stream
+from xarray_dicom.parsing.offsets.passing import Lease, Passing, Stream
 from xarray_dicom.parsing.offsets.scan import Scan, scan
 from xarray_dicom.parsing.offsets.spans import FrameOffsets, Spans
 from xarray_dicom.parsing.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
@@ -11,6 +11,7 @@ __all__ = [
     "ExactOffsets",
     "FrameOffsets",
     "ItemOffsets",
+    "Lease",
     "NativeOffsets",
     "Passing",
     "Scan",

@@ -115,7 +115,7 @@ class Chain:
         self.end = offset + position
 
     def edges(self, first: int, last: int) -> NDArray[np.int64]:
-        """Where the frames from `first` to `last` start, and where the last of them ends."""
+        """Where the whole frames from `first` to `last` start, and where the last of them ends."""
         starts = self.starts[first + 1 : last + 3]
         if len(starts) == last - first + 1:
             starts.append(self.end)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.parsing.offsets.chain import Chain
-from xarray_dicom.parsing.offsets.spans import Spans, whole_bytes
+from xarray_dicom.parsing.offsets.tables import ItemOffsets
 from xarray_dicom.runtime import ByteBudget
 
 Frames = NDArray[np.int64]
@@ -55,8 +54,8 @@ class Passing:
         The bytes.
     frames
         Numbers of the frames, ascending.
-    spans
-        Where in the object their items lie.
+    offsets
+        Where in the object these lie.
     lease
         To be released when the frames are decoded.
     """
@@ -64,7 +63,7 @@ class Passing:
     offset: int
     content: bytes
     frames: Frames
-    spans: Spans
+    offsets: ItemOffsets
     lease: Lease
 
 
@@ -94,6 +93,13 @@ class Stream:
         self._wanted = wanted
         self._arrived: asyncio.Queue[Passing | BaseException | None] = asyncio.Queue()
 
+    @classmethod
+    def without_bytes(cls, frames: Frames) -> Stream:
+        """A stream at its end, where `frames` are found already."""
+        stream = cls(None, frames, 0)
+        stream.end()
+        return stream
+
     def __aiter__(self) -> Stream:
         return self
 
@@ -110,9 +116,9 @@ class Stream:
         """Whether frames are still to come."""
         return bool(self._wanted.size)
 
-    def is_satisfied(self, chain: Chain) -> bool:
-        """Whether all frames up to the goal are found."""
-        return self.goal is not None and self.goal < chain.whole
+    def is_satisfied(self, n_found: int) -> bool:
+        """Whether the goal is among the first `n_found` frames."""
+        return self.goal is not None and self.goal < n_found
 
     def wants(self, frame: int) -> bool:
         """Whether the bytes of `frame` are wanted, the first that is not found yet."""
@@ -125,21 +131,21 @@ class Stream:
         gaps = np.flatnonzero(np.diff(self._wanted) != 1)
         return int(gaps[0]) + 1 if gaps.size else self._wanted.size
 
-    def take(self, chain: Chain, content: bytes, offset: int, lease: Lease) -> None:
-        """Hand over what is wanted of the frames found by now; their bytes are in `content`."""
-        n_found = int(np.searchsorted(self._wanted, chain.whole))
-        if not n_found:
-            return
-        frames, self._wanted = self._wanted[:n_found], self._wanted[n_found:]
-        first = int(frames[0])
-        edges = chain.edges(first, int(frames[-1]))
-        starts, ends = edges[frames - first], edges[frames - first + 1]
-        here = starts >= offset
+    def take(self, n_found: int) -> Frames:
+        """Those of the wanted frames that are among the first `n_found`; wanted no longer."""
+        n_taken = int(np.searchsorted(self._wanted, n_found))
+        taken, self._wanted = self._wanted[:n_taken], self._wanted[n_taken:]
+        return taken
+
+    def pass_on(
+        self, frames: Frames, offsets: ItemOffsets, content: bytes, offset: int, lease: Lease
+    ) -> None:
+        """Hand over those of `frames` that lie in `content`, which lies at `offset`."""
+        here = offsets.spans(frames).offset >= offset
         if not here.all():
             self.left = np.append(self.left, frames[~here])
         if here.any():
-            spans = whole_bytes(starts[here], (ends - starts)[here])
-            self._arrived.put_nowait(Passing(offset, content, frames[here], spans, lease.share()))
+            self._arrived.put_nowait(Passing(offset, content, frames[here], offsets, lease.share()))
 
     def end(self, error: BaseException | None = None) -> None:
         """Nothing comes any more, since the goal is reached or because of `error`."""

@@ -95,9 +95,13 @@ class Scan:
         """Where the frames found so far lie; all of them when the scan is finished."""
         if self._offsets is not None:
             return self._offsets
+        return self._table(0, self.n_found - 1)
+
+    def _table(self, first: int, last: int) -> ItemOffsets:
+        """Where the frames from `first` to `last` lie."""
         value = self._value
-        edges = self._chain.edges(0, self.n_found - 1) if self.n_found else np.zeros(1, np.int64)
-        return ItemOffsets(value.location, edges, value.n_frames, value.size)
+        edges = self._chain.edges(first, last)
+        return ItemOffsets(value.location, edges, value.n_frames, value.size, first)
 
     async def reach(self, frame: int, limit: int = MEMORY_BUDGET) -> None:
         """See that `frame` and all before it are found.
@@ -263,10 +267,14 @@ class Scan:
             self._kept_at = keep_from
 
     def _hand_over(self, content: bytes, offset: int, lease: Lease) -> None:
+        n_found = self._chain.whole
         for stream in list(self._streams):
-            stream.take(self._chain, content, offset, lease)
+            frames = stream.take(n_found)
+            if frames.size:
+                table = self._table(int(frames[0]), int(frames[-1]))
+                stream.pass_on(frames, table, content, offset, lease)
             # Where the chain ends too, whoever has all frames waits for the offsets to be kept.
-            if not self._is_at_end and stream.is_satisfied(self._chain):
+            if not self._is_at_end and stream.is_satisfied(n_found):
                 self._streams.remove(stream)
                 stream.end()
 

@@ -104,24 +104,28 @@ class ItemOffsets:
         Number of Frames that the instance should have.
     end
         First byte behind the object.
+    first
+        Number of the frame at the first edge: not 0 only on the way through a scan.
     """
 
     location: str
     edges: NDArray[np.int64] = field(repr=False)
     n_frames: int
     end: int
+    first: int = 0
 
     def spans(self, frames: NDArray[np.int64]) -> Spans:
         """Byte ranges of the items of `frames`."""
         chosen = check_frames(frames, self.n_frames)
-        present = self.edges.size - 1
+        present = self.first + self.edges.size - 1
         lost = chosen >= present
         if lost.any():
             raise CorruptDicomError(
                 f"{self.location}: frame {int(chosen[lost][0]) + 1} is missing: only {present} of "
                 f"{self.n_frames} frames are stored; select other frames or fetch the object anew"
             )
-        spans = whole_bytes(self.edges[chosen], self.edges[chosen + 1] - self.edges[chosen])
+        start, end = self.edges[chosen - self.first], self.edges[chosen - self.first + 1]
+        spans = whole_bytes(start, end - start)
         return check_present(spans, chosen, self.end, self.location)
 
     def codestream(self, blob: bytes | memoryview) -> bytes | memoryview:
@@ -129,11 +133,11 @@ class ItemOffsets:
         return strip_items(blob, self.location)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _items, (self.location, pack(self.edges), self.n_frames, self.end)
+        return _items, (self.location, pack(self.edges), self.n_frames, self.end, self.first)
 
 
-def _items(location: str, edges: bytes, n_frames: int, end: int) -> ItemOffsets:
-    return ItemOffsets(location, unpack(edges), n_frames, end)
+def _items(location: str, edges: bytes, n_frames: int, end: int, first: int) -> ItemOffsets:
+    return ItemOffsets(location, unpack(edges), n_frames, end, first)
 
 
 @dataclass(frozen=True, slots=True)
