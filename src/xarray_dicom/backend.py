@@ -44,6 +44,7 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         "slide_label",
         "real_world",
         "memory_budget",
+        "index_cache",
     )
     supports_groups = True
 
@@ -82,6 +83,7 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         slide_label: bool = False,
         real_world: int | str | None = None,
         memory_budget: int | None = None,
+        index_cache: bool | str | os.PathLike[str] | None = None,
     ) -> xr.Dataset:
         """Open one image; see `xarray_dicom.opening.open_image`."""
         from xarray_dicom.opening import OpenOptions, open_image
@@ -99,6 +101,7 @@ class DicomBackendEntrypoint(BackendEntrypoint):
             slide_label=slide_label,
             real_world=real_world,
             memory_budget=memory_budget,
+            index_cache=index_cache,
             decode_options={name: given for name, given in decoders if given is not None},
         )
         return open_image(filename_or_obj, options)

@@ -11,13 +11,15 @@ import xarray as xr
 
 from xarray_dicom.dataset import to_dataset
 from xarray_dicom.errors import DicomError
-from xarray_dicom.instance import OpenInstance, open_instance
+from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.parsing.damage import values_read
+from xarray_dicom.record import open_remembered
 from xarray_dicom.runtime import MEMORY_BUDGET, run
 from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
+from xarray_dicom.storage.blobs import BlobCache, Choice, cache_for
 
 #: Objects of a series whose headers are read at a time.
 CONCURRENT_HEADERS = 100
@@ -40,6 +42,7 @@ class OpenOptions:
     slide_label: bool = False
     real_world: int | str | None = None
     memory_budget: int | None = None
+    index_cache: Choice = None
     decode_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -115,7 +118,7 @@ def _listed(layouts: Mapping[str, ImageLayout]) -> str:
 
 
 def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], str]:
-    opened, alone = run(_open_all(obj, options.storage_options))
+    opened, alone = run(_open_all(obj, options))
     scale = options.mask_and_scale
     layout_options = LayoutOptions(
         scale=scale is not False,
@@ -131,27 +134,26 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         return lay_out(opened, layout_options, alone=alone), name
 
 
-async def _open_all(
-    obj: Any, storage_options: Mapping[str, Any] | None
-) -> tuple[list[OpenInstance], bool]:
+async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[OpenInstance], bool]:
     """Every instance that `obj` names, and whether it named just one object."""
-    sources = await expand(obj, storage_options)
+    sources = await expand(obj, options.storage_options)
+    cache = cache_for(sources[0], options.index_cache)
     several = isinstance(obj, list | tuple) or len(sources) > 1
-    if several or sources[0].location != open_source(obj, storage_options).location:
-        return await _open_many(sources), False
+    if several or sources[0].location != open_source(obj, options.storage_options).location:
+        return await _open_many(sources, cache), False
     try:
-        return [await open_instance(sources[0], first=FIRST_OF_ONE)], True
+        return [await open_remembered(sources[0], cache, first=FIRST_OF_ONE)], True
     except (FileNotFoundError, IsADirectoryError):
         # A URL without a slash at its end may name a prefix: only a listing can tell.
         found = await list_folder(sources[0])
-    return await _open_many(found), False
+    return await _open_many(found, cache), False
 
 
-async def _open_many(sources: Sequence[ByteSource]) -> list[OpenInstance]:
+async def _open_many(sources: Sequence[ByteSource], cache: BlobCache | None) -> list[OpenInstance]:
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
     async def one(source: ByteSource) -> OpenInstance:
         async with gate:
-            return await open_instance(source, first=FIRST_OF_MANY)
+            return await open_remembered(source, cache, first=FIRST_OF_MANY)
 
     return list(await asyncio.gather(*(one(source) for source in sources)))
