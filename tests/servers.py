@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -69,31 +70,33 @@ def served(
     command: list[str], port: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """Run `command` until the block ends; enter it when `port` accepts connections."""
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        wait_for_port(port, process)
-        yield
-    finally:
-        process.terminate()
+    # A pipe that nobody reads would stop a server that logs each request.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
         try:
-            process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            wait_for_port(port, process, log)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Poll until `port` accepts connections; raise if `process` ends first."""
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    """Poll until `port` accepts connections; raise what is in `log` if `process` ends first."""
     deadline = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            message = process.stderr.read().decode() if process.stderr else ""
-            raise RuntimeError(f"{process.args!r} ended: {message}")
+            log.seek(0)
+            raise RuntimeError(f"{process.args!r} ended: {log.read().decode()}")
         with socket.socket() as probe:
             probe.settimeout(1)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -198,6 +201,8 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
     command = [str(_get_binary_path()), "-scheme", "http", "-backend", "memory"]
     command += ["-host", "127.0.0.1", "-port", str(port), "-external-url", url]
+    # The XML interface, which some clients speak, answers at the public host only.
+    command += ["-public-host", f"127.0.0.1:{port}"]
     environment = pytest.MonkeyPatch()
     with served(command, port), environment.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", url)

@@ -108,6 +108,12 @@ class TestS3WithConditions(ByteSourceConformance):
         return Place(moto_server.put, moto_server.delete, moto_server.storage_options)
 
 
+class TestS3WithoutObstore(TestS3WithConditions):
+    @pytest.fixture(autouse=True)
+    def off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XARRAY_DICOM_OBSTORE", "off")
+
+
 class TestOpenS3File(ByteSourceConformance):
     @pytest.fixture
     def place(self, s3_server: Server) -> Place:
@@ -150,6 +156,12 @@ class TestGCS(ByteSourceConformance):
     @pytest.fixture
     def place(self, gcs_server: Server) -> Place:
         return Place(gcs_server.put, gcs_server.delete, gcs_server.storage_options)
+
+
+class TestGCSWithoutObstore(TestGCS):
+    @pytest.fixture(autouse=True)
+    def off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XARRAY_DICOM_OBSTORE", "off")
 
 
 class TestHTTP(ByteSourceConformance):

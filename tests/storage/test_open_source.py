@@ -250,7 +250,10 @@ def test_sources_are_returned_as_they_are() -> None:
     assert open_source(source) is source
 
 
-def test_sources_of_one_store_share_a_filesystem(s3_server: Server) -> None:
+def test_sources_of_one_store_share_a_filesystem(
+    s3_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XARRAY_DICOM_OBSTORE", "off")
     stores = []
     for name in ("a", "b"):
         url = s3_server.put(f"shared/{name}.dcm", CONTENT)

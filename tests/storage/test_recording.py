@@ -51,10 +51,14 @@ def test_verifications_are_counted() -> None:
     assert source.verifications == 1
 
 
-@pytest.mark.parametrize("kind", ["s3", "moto", "gcs", "http"])
+@pytest.mark.parametrize(
+    ("kind", "obstore"),
+    [("s3", "off"), ("moto", "off"), ("moto", "on"), ("gcs", "off"), ("http", "on")],
+)
 def test_one_round_trip_to_open_and_one_per_merged_request(
-    request: pytest.FixtureRequest, kind: str
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str, obstore: str
 ) -> None:
+    monkeypatch.setenv("XARRAY_DICOM_OBSTORE", obstore)
     server: Server = request.getfixturevalue(f"{kind}_server")
     url = server.put("counted/a.dcm", CONTENT)
     with LatencyProxy(server.port) as proxy:

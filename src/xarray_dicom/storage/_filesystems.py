@@ -19,6 +19,7 @@ import fsspec
 from xarray_dicom.runtime import in_thread, runtime
 from xarray_dicom.storage._chain import ChainStore, version_of
 from xarray_dicom.storage._generic import GenericStore
+from xarray_dicom.storage._obstore import obstore_store
 from xarray_dicom.storage._store import Store
 from xarray_dicom.storage._url import is_cache, options_of_rest, protocol_of, split_link
 
@@ -42,9 +43,8 @@ async def store_of(url: str, options: Mapping[str, Any]) -> Store:
     """The store of the object at `url`; costs no request unless the URL is a chain."""
     _, rest = split_link(url)
     if not rest:
-        filesystem, path = await filesystem_of(url, options)
-        make_store: Callable[[Any, str], Store] = _store_class(protocol_of(url))
-        return make_store(filesystem, path)
+        found = obstore_store(url, options, lambda: _fsspec_store(url, options))
+        return found or await _fsspec_store(url, options)
     behind = await store_of(rest, options_of_rest(url, options))
     if is_cache(url):
         filesystem, path = await filesystem_of(url, options)
@@ -52,6 +52,12 @@ async def store_of(url: str, options: Mapping[str, Any]) -> Store:
         return ChainStore(filesystem, path, behind, fetching)
     filesystem, path = await filesystem_of(url, options, await version_of(behind))
     return ChainStore(filesystem, path, behind, None)
+
+
+async def _fsspec_store(url: str, options: Mapping[str, Any]) -> Store:
+    filesystem, path = await filesystem_of(url, options)
+    make_store: Callable[[Any, str], Store] = _store_class(protocol_of(url))
+    return make_store(filesystem, path)
 
 
 async def filesystem_of(
