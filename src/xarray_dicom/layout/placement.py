@@ -147,7 +147,7 @@ class Placed:
         plane: tuple[int, int],
         tile: tuple[int, int],
     ) -> None:
-        order = np.lexsort((frame, cell))
+        order = _order(cell, frame)
         zeros = np.broadcast_to(np.int32(0), frame.shape)
         self.frame = frame[order].astype(np.int32)
         self.cell = cell[order].astype(np.int64)
@@ -157,9 +157,13 @@ class Placed:
         self.plane = plane
         self.tile = tile
 
+    @property
+    def _at_origin(self) -> bool:
+        """Whether every frame is known to start at the first pixel of its plane."""
+        return not len(self.y) or not (self.y.strides[0] or self.x.strides[0])
+
     def __reduce__(self) -> tuple[Any, ...]:
-        whole = not self.y.strides[0] and not self.x.strides[0] if len(self.y) else True
-        places = (None, None) if whole else (np.asarray(self.y), np.asarray(self.x))
+        places = (None, None) if self._at_origin else (np.asarray(self.y), np.asarray(self.x))
         place = partial(Placed, n_cells=self.n_cells, plane=self.plane, tile=self.tile)
         return place, (self.frame, self.cell, *places)
 
@@ -170,7 +174,9 @@ class Placed:
         Frames that lie partly over each other are not: counting pixels can't tell.
         """
         topmost = self._topmost
-        if _meet(self.cell[topmost], self.y[topmost], self.x[topmost], self.tile):
+        if not self._at_origin and _meet(
+            self.cell[topmost], self.y[topmost], self.x[topmost], self.tile
+        ):
             return False
         rows, columns = (
             np.minimum(start[topmost].astype(np.int64) + size, limit)
@@ -183,11 +189,17 @@ class Placed:
     @cached_property
     def overlapping(self) -> bool:
         """Whether two frames cover the same pixel."""
-        return len(self._topmost) < len(self.frame) or _meet(self.cell, self.y, self.x, self.tile)
+        if len(self._topmost) < len(self.frame):
+            return True
+        return not self._at_origin and _meet(self.cell, self.y, self.x, self.tile)
 
     @property
     def _topmost(self) -> NDArray[np.intp]:
         """Positions of the last frame of each place."""
+        if self._at_origin:
+            return np.flatnonzero(
+                np.append(self.cell[1:] != self.cell[:-1], True)[: len(self.cell)]
+            )
         return last_of_each(self.cell, self.y, self.x)
 
     def find(self, cells: Int64s, y: tuple[int, int], x: tuple[int, int]) -> Hits:
@@ -219,6 +231,12 @@ class Placed:
             min(self.tile[0], self.plane[0] - int(self.y[entry])),
             min(self.tile[1], self.plane[1] - int(self.x[entry])),
         )
+
+
+def _order(cell: Int64s, frame: Int64s) -> slice | NDArray[np.intp]:
+    """What sorts by cell, then by frame; most files are sorted so already."""
+    after = (cell[1:] > cell[:-1]) | ((cell[1:] == cell[:-1]) & (frame[1:] >= frame[:-1]))
+    return slice(None) if after.all() else np.lexsort((frame, cell))
 
 
 def last_of_each(*columns: NDArray[np.integer[Any]]) -> NDArray[np.intp]:

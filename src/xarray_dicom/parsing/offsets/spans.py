@@ -119,7 +119,9 @@ def pack(numbers: NDArray[np.int64]) -> bytes:
     steps = np.diff(numbers, prepend=np.int64(0)).astype("<i8")
     # Bytes of equal significance together: most planes are zeros.
     planes = np.ascontiguousarray(steps.view(np.uint8).reshape(-1, 8).T)
-    return zlib.compress(planes.tobytes(), 3)
+    # The lengths of codestreams have no patterns to search for: runs and Huffman codes are all.
+    squeeze = zlib.compressobj(strategy=zlib.Z_RLE)
+    return squeeze.compress(planes.data) + squeeze.flush()
 
 
 def unpack(packed: bytes) -> NDArray[np.int64]:

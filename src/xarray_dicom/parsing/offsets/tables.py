@@ -75,17 +75,21 @@ class ExactOffsets:
 
     def __reduce__(self) -> tuple[Any, ...]:
         length = self.length.astype(np.int64)
-        gap = self.offset.copy()
-        gap[1:] -= self.offset[:-1] + length[:-1]
-        # Gaps are an item header and a padding byte at most, so they cost next to nothing.
+        odd = self.offset.copy()
+        odd[1:] -= self.offset[:-1] + _to_next(length[:-1])
         lengths = pack(np.cumsum(length))
-        return _exact, (self.location, pack(np.cumsum(gap)), lengths, self.end, self.table)
+        return _exact, (self.location, pack(np.cumsum(odd)), lengths, self.end, self.table)
 
 
-def _exact(location: str, gaps: bytes, lengths: bytes, end: int, table: str) -> ExactOffsets:
+def _to_next(length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """From one codestream to the next, if only padding and an item header lie between."""
+    return length + (length & 1) + ITEM_HEADER
+
+
+def _exact(location: str, odd: bytes, lengths: bytes, end: int, table: str) -> ExactOffsets:
     length = np.diff(unpack(lengths), prepend=np.int64(0))
-    offset = unpack(gaps)
-    offset[1:] += np.cumsum(length[:-1])
+    offset = unpack(odd)
+    offset[1:] += np.cumsum(_to_next(length[:-1]))
     return ExactOffsets.of(location, offset, length, end, table)
 
 
