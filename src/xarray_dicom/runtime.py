@@ -1,4 +1,4 @@
-"""What a process has once: an event loop, two thread pools, a byte budget.
+"""What a process has once: an event loop, two pools of threads, a byte budget.
 
 All I/O runs as coroutines on one private event loop, so a read works the same from a
 script, a dask thread, a notebook's loop, or fsspec's own. A forked child starts afresh:
@@ -10,11 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Hashable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -79,6 +84,100 @@ class ByteBudget:
                 turn.set_result(None)
 
 
+@dataclass(slots=True, eq=False)
+class Slots:
+    """Decode threads that the reads of one kind of caller may occupy together."""
+
+    limit: int
+    occupied: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Caller:
+    """Whoever waits for a call of `run`: takes turns with others at decoding."""
+
+    slots: Slots
+
+
+#: On whose behalf a coroutine runs; None for what nobody waits for.
+_caller: ContextVar[Caller | None] = ContextVar("xarray-dicom-caller", default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    future: Future[Any]
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self.function(*self.args))
+        except BaseException as error:
+            self.future.set_exception(error)
+
+
+class DecodePool(Executor):
+    """Threads that decode; callers take turns, whatever the number of jobs each has waiting.
+
+    Parameters
+    ----------
+    threads
+        How many there are.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, "xarray-dicom-decode")
+        self._unlimited = Caller(Slots(threads))
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[Caller, deque[_Job]] = OrderedDict()
+        #: Turns that could not be used as all who waited had their slots occupied.
+        self._unused = 0
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run `function` for the caller on whose behalf the current coroutine runs."""
+        if kwargs:
+            raise TypeError("jobs of the decode pool have no keywords")
+        future: Future[T] = Future()
+        caller = _caller.get() or self._unlimited
+        with self._lock:
+            self._waiting.setdefault(caller, deque()).append(_Job(future, function, args))
+        self._threads.submit(self._take_turn)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _take_turn(self) -> None:
+        with self._lock:
+            caller = self._next()
+            if caller is None:
+                self._unused += 1
+                return
+            jobs = self._waiting[caller]
+            job = jobs.popleft()
+            if jobs:
+                self._waiting.move_to_end(caller)
+            else:
+                del self._waiting[caller]
+            caller.slots.occupied += 1
+        job.run()
+        with self._lock:
+            caller.slots.occupied -= 1
+            again = self._unused > 0
+            self._unused -= again
+        if again:
+            self._threads.submit(self._take_turn)
+
+    def _next(self) -> Caller | None:
+        for caller in self._waiting:
+            if caller.slots.occupied < caller.slots.limit:
+                return caller
+        return None
+
+
 class Runtime:
     """The loop, pools and budget of one process, each made on first use."""
 
@@ -87,9 +186,12 @@ class Runtime:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._decode: ThreadPoolExecutor | None = None
+        self._decode: DecodePool | None = None
         self._storage: ThreadPoolExecutor | None = None
         self._shared: dict[Hashable, Any] = {}
+        self._anyone = Slots(cpu_count())
+        self._dask = Slots(0)
+        self._dask_workers: WeakSet[Any] = WeakSet()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -104,12 +206,32 @@ class Runtime:
             return self._loop
 
     @property
-    def decode_pool(self) -> ThreadPoolExecutor:
+    def decode_pool(self) -> DecodePool:
         """Threads that decode frames: one per processor this process may use."""
         with self._lock:
             if self._decode is None:
-                self._decode = ThreadPoolExecutor(cpu_count(), "xarray-dicom-decode")
+                self._decode = DecodePool(cpu_count())
             return self._decode
+
+    def slots(self) -> Slots:
+        """Decode threads for a read that this thread asks for.
+
+        All of them, but for a task of dask no more than its worker has threads, all workers
+        of this process together: the other processors are other workers'.
+        """
+        distributed = sys.modules.get("distributed")
+        try:
+            worker = distributed.get_worker() if distributed else None
+        except (ValueError, AttributeError):
+            worker = None
+        if worker is None:
+            return self._anyone
+        with self._lock:
+            self._dask_workers.add(worker)
+            working = [one for one in self._dask_workers if one.status.name != "closed"]
+            threads = sum(one.state.nthreads for one in working)
+            self._dask.limit = max(1, min(cpu_count(), threads))
+        return self._dask
 
     @property
     def storage_pool(self) -> ThreadPoolExecutor:
@@ -153,7 +275,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     if current.on_loop():
         coroutine.close()
         raise RuntimeError("a synchronous read on the I/O loop would wait for itself; await it")
-    future = asyncio.run_coroutine_threadsafe(coroutine, current.loop)
+    with _calling(current):
+        future = asyncio.run_coroutine_threadsafe(coroutine, current.loop)
     try:
         return future.result()
     except BaseException:
@@ -166,7 +289,19 @@ async def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     current = runtime()
     if current.on_loop():
         return await coroutine
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, current.loop))
+    with _calling(current):
+        future = asyncio.run_coroutine_threadsafe(coroutine, current.loop)
+    return await asyncio.wrap_future(future)
+
+
+@contextmanager
+def _calling(current: Runtime) -> Iterator[None]:
+    """Coroutines that are handed to the loop meanwhile run on behalf of a new caller."""
+    token = _caller.set(Caller(current.slots()))
+    try:
+        yield
+    finally:
+        _caller.reset(token)
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
