@@ -187,7 +187,7 @@ class Scan:
         self._rewind()
         what = f"finding frames of {self._value.location}"
         try:
-            with progress(max(0, self._needed_to() - self._arrived_to), what, "B") as bar:
+            with progress(self._expected(), what, "B") as bar:
                 self._hand_over(b"", self._arrived_to, Lease(self._runtime.budget, 0))
                 while self._streams:
                     if self._is_at_end:
@@ -330,6 +330,16 @@ class Scan:
             items = max(goal + 1 for goal in goals if goal is not None) - chain.n_items
         # Items differ, and a header must follow to prove the last one.
         return min(value.end, chain.end + ceil(1.05 * mean * items) + PROBE)
+
+    def _expected(self) -> int:
+        """Bytes that are still to pass, if the frames are of about equal length."""
+        value = self._value
+        goals = [stream.goal for stream in self._streams]
+        far = value.n_frames
+        if self._chain.certain and None not in goals:
+            far = max(goal + 1 for goal in goals if goal is not None)
+        end = value.start + (value.end - value.start) * min(far / value.n_frames, 1)
+        return max(0, ceil(end) - self._arrived_to)
 
     def _ask(self) -> None:
         """Let as many blocks fly as are needed and allowed."""
