@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xarray_dicom.runtime import in_thread
-from xarray_dicom.storage._sealed import HEADER, LARGEST
+from xarray_dicom.storage._sealed import HEADER, LARGEST, SUFFIX
 from xarray_dicom.storage.source import ByteSource
 
 #: Folders below the root; blobs are spread evenly, so one folder tells what all weigh.
@@ -71,7 +71,7 @@ class Folder:
         await in_thread(self._write, self._file(name), content)
 
     def _file(self, name: str) -> Path:
-        return self.path / name[:2] / name[2:]
+        return self.path / name[:2] / f"{name[2:]}{SUFFIX}"
 
     def _read(self, file: Path) -> bytes | None:
         self._require_own()

@@ -11,7 +11,7 @@ from xarray_dicom.storage._chain import version_of
 from xarray_dicom.storage._filesystems import filesystem_class, filesystem_of, store_of
 from xarray_dicom.storage._fsspec import FsspecSource
 from xarray_dicom.storage._generic import is_asynchronous
-from xarray_dicom.storage._remote import SIDECAR
+from xarray_dicom.storage._sealed import SUFFIX
 from xarray_dicom.storage._url import is_cache, options_of_rest, protocol_of, split_link
 
 
@@ -27,7 +27,7 @@ async def list_sources(source: FsspecSource) -> list[FsspecSource]:
     """Objects in the folder or prefix that `source` names, or that its pattern matches.
 
     Folders are listed with everything below them, on web servers one level. Hidden files
-    (``.DS_Store``), sidecars of the index cache, empty objects that stand for folders, and the
+    (``.DS_Store``), entries of the index cache, empty objects that stand for folders, and the
     folder's own marker are left out.
 
     Raises
@@ -62,7 +62,7 @@ async def _paths(url: str, options: Mapping[str, Any]) -> list[str]:
         for name, entry in found.items()
         if entry.get("type") != "directory"
         and not _is_hidden(name, folder)
-        and not name.partition("?")[0].endswith(SIDECAR)
+        and not name.partition("?")[0].endswith(SUFFIX)
     ]
     return sorted(_with_path(url, name) for name in names)
 

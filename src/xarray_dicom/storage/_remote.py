@@ -11,12 +11,9 @@ from xarray_dicom.storage._filesystems import filesystem_of
 from xarray_dicom.storage._folder import write_whole
 from xarray_dicom.storage._fsspec import FsspecSource
 from xarray_dicom.storage._generic import is_asynchronous
-from xarray_dicom.storage._sealed import sealed_length
+from xarray_dicom.storage._sealed import SUFFIX, sealed_length
 from xarray_dicom.storage._url import protocol_of, split_link, with_suffix
 from xarray_dicom.storage.source import ByteSource
-
-#: What the name of an object gets appended to become that of its sidecar.
-SIDECAR = ".xdi"
 
 #: Bytes of the first request: nearly every blob whole.
 FIRST = 256 * 2**10
@@ -46,7 +43,7 @@ class Remote:
         await _put(self._object(name), content)
 
     def _object(self, name: str) -> FsspecSource:
-        suffix = f"/{name[:2]}/{name[2:]}{SIDECAR}"
+        suffix = f"/{name[:2]}/{name[2:]}{SUFFIX}"
         return FsspecSource(with_suffix(_without_slash(self.url), suffix), self.storage_options)
 
 
@@ -77,7 +74,7 @@ class Beside:
 
 
 def _beside(source: ByteSource) -> FsspecSource | None:
-    return source.beside(SIDECAR) if isinstance(source, FsspecSource) else None
+    return source.beside(SUFFIX) if isinstance(source, FsspecSource) else None
 
 
 def _without_slash(url: str) -> str:

@@ -16,6 +16,9 @@ from __future__ import annotations
 import struct
 from hashlib import blake2b
 
+#: How names of sealed blobs end, so that nobody takes one for an object.
+SUFFIX = ".xdi"
+
 MAGIC = b"\x89XDI\r\n\x1a\n"
 VERSION = 1
 

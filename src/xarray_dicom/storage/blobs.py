@@ -73,11 +73,14 @@ class BlobCache:
     named
         What the user called it: a cache that was asked for and can't be written is worth a
         warning. None for the one that everybody has.
+    required
+        Whether what can't be kept is an error: so it is for whoever came to keep it.
     """
 
-    def __init__(self, shelf: Shelf, named: str | None = None) -> None:
+    def __init__(self, shelf: Shelf, named: str | None = None, *, required: bool = False) -> None:
         self.shelf = shelf
         self.named = named
+        self.required = required
 
     @property
     def is_far(self) -> bool:
@@ -97,29 +100,27 @@ class BlobCache:
         return None if sealed is None else unseal(sealed)
 
     async def put(self, source: ByteSource, blob: bytes) -> None:
-        """Keep `blob` for `source`, if that is possible.
+        """Keep `blob` for `source`.
+
+        Raises
+        ------
+        OSError
+            If that is required, and impossible.
 
         Warns
         -----
         DicomWarning
             Once in a process, if the user asked for this cache and it can't be written.
         """
-        try:
-            await self.store(source, blob)
-        except Exception as error:
-            self._tell(error)
-
-    async def store(self, source: ByteSource, blob: bytes) -> None:
-        """Keep `blob` for `source`.
-
-        Raises
-        ------
-        OSError
-            Or whatever else the store says.
-        """
         name = blob_name(source)
-        if name is not None:
+        if name is None:
+            return
+        try:
             await self.shelf.write(name, source, seal(blob))
+        except Exception as error:
+            if self.required:
+                raise
+            self._tell(error)
 
     def _tell(self, error: Exception) -> None:
         if self.named is None:
@@ -178,6 +179,22 @@ def cache_for(source: ByteSource, choice: Choice = None) -> BlobCache | None:
         strip: Any = LocalFileSystem._strip_protocol
         return _in_folder(Path(strip(place)), place)
     return BlobCache(Remote(place, _options(place, source)), display(place))
+
+
+def cache_to_fill(source: ByteSource, choice: Choice = None) -> BlobCache:
+    """The cache that a user wants filled; arguments as `cache_for`.
+
+    Raises
+    ------
+    DicomError
+        If there is none.
+    """
+    if choice == SIDECAR:
+        return BlobCache(Beside(writes=True), required=True)
+    cache = cache_for(source, choice)
+    if cache is None:
+        raise DicomError(f"there is no index cache to fill: name one, or see to {PLACE} and {SIZE}")
+    return BlobCache(cache.shelf, required=True)
 
 
 def _by_environment() -> bool | str:

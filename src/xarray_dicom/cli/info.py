@@ -1,21 +1,19 @@
-"""The command ``xarray-dicom``: what an object holds, told from its header."""
+"""``xarray-dicom info``: what an object holds, told from its header."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import xarray as xr
 from pydicom.uid import UID
 
+from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
+from xarray_dicom.cli.text import one_line, printable
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError, DicomWarning
 from xarray_dicom.instance import Instance
@@ -25,17 +23,6 @@ from xarray_dicom.parsing.offsets import ExactOffsets, ItemOffsets, NativeOffset
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, RecordingSource, display, expand, list_folder
 
-#: What makes each kind of store ask for no credentials; all others have none to ask for.
-ANONYMOUS: dict[str, dict[str, Any]] = {
-    "s3": {"anon": True},
-    "s3a": {"anon": True},
-    "gs": {"token": "anon"},
-    "gcs": {"token": "anon"},
-    "az": {"anon": True},
-    "abfs": {"anon": True},
-    "abfss": {"anon": True},
-}
-
 OFFSET_TABLES: dict[type, str] = {
     NativeOffsets: "native",
     ItemOffsets: "basic",
@@ -44,11 +31,6 @@ OFFSET_TABLES: dict[type, str] = {
 
 #: SOP classes newer than pydicom's table of names.
 NEWER_CLASSES = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
-
-_URL = re.compile(r"\w[\w+.\-]*://[^\s'\"<>]+")
-
-#: Errors whose message says enough without their name.
-TOLD = (DicomError, OSError, ValueError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -65,91 +47,34 @@ class Image:
         return self.handle.instances
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Parameters
-    ----------
-    argv
-        Arguments without the program's name; those of the process if None.
-
-    Returns
-    -------
-    int
-        0, or 1 if an object could not be opened. Wrong usage exits with 2.
-    """
-    arguments = _parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    failed = False
-    for number, url in enumerate(arguments.urls):
-        options = {**_anonymous(url, arguments.anon), **dict(arguments.storage_option)}
-        try:
-            lines = list(describe(url, options, arguments.group))
-        except Exception as error:
-            failed = True
-            print(f"error: {_one_line(error)}", file=sys.stderr)
-            continue
-        if number:
-            print()
-        for line in lines:
-            print(_printable(line))
-    return int(failed)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="xarray-dicom", description="DICOM images where they lie, in any store."
-    )
-    release = f"%(prog)s {version('xarray-dicom')}"
-    parser.add_argument("--version", action="version", version=release)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    info = commands.add_parser(
+def add_to(commands: Commands) -> None:
+    """Add the command to those of the program."""
+    parser = commands.add_parser(
         "info",
         help="what objects hold",
         description="Show the images that objects hold, and how they are stored, from their "
         "headers alone. Nothing that names a patient is shown.",
     )
-    info.add_argument(
-        "urls",
-        nargs="+",
-        metavar="URL",
-        help="an object, a folder or prefix, or a glob pattern: s3://…, gs://…, https://…, a path",
-    )
-    info.add_argument("--group", metavar="NAME", help="show this image alone, for example scale2")
-    info.add_argument(
-        "--anon",
-        action="store_true",
-        help="ask for no credentials, for public buckets (S3, GCS, Azure)",
-    )
-    info.add_argument(
-        "--storage-option",
-        action="append",
-        default=[],
-        type=_storage_option,
-        metavar="KEY=VALUE",
-        help="keyword of the fsspec filesystem; VALUE is JSON, else text; may be repeated",
-    )
-    return parser
+    add_objects(parser)
+    parser.add_argument("--group", metavar="NAME", help="show this image alone, for example scale2")
+    parser.set_defaults(command=info)
 
 
-def _storage_option(text: str) -> tuple[str, Any]:
-    key, separator, value = text.partition("=")
-    if not key or not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
-
-
-def _anonymous(url: str, wanted: bool) -> dict[str, Any]:
-    """Options for anonymous access to `url`; those of links behind the first are nested."""
-    first, *rest = (link.partition("://")[0] for link in url.split("::"))
-    if not wanted:
-        return {}
-    behind = {protocol: ANONYMOUS[protocol] for protocol in rest if protocol in ANONYMOUS}
-    return {**ANONYMOUS.get(first, {}), **behind}
+def info(arguments: argparse.Namespace) -> int:
+    """Print what each object holds; 1 if one could not be opened."""
+    failed = False
+    for number, url in enumerate(arguments.urls):
+        try:
+            lines = list(describe(url, storage_options(url, arguments), arguments.group))
+        except Exception as error:
+            failed = True
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            continue
+        if number:
+            print()
+        for line in lines:
+            print(printable(line))
+    return int(failed)
 
 
 def describe(
@@ -296,21 +221,3 @@ def _columns(rows: Iterable[tuple[str, str]], *, indent: int) -> Iterator[str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"
-    if not text or not isinstance(error, TOLD):
-        text = f"{type(error).__name__}: {text}"
-    # Messages of libraries quote URLs with their queries, which may hold a signature.
-    shown = _URL.sub(lambda url: display(url.group()), " ".join(text.split()))
-    return _printable(shown)
-
-
-def _printable(line: str) -> str:
-    """`line` without control characters: labels come from files, and terminals obey them."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
-    )
