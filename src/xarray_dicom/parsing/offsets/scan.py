@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.notices import notice
+from xarray_dicom.notices import notice, notices_heard
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.parsing.offsets.chain import TRAIL, Chain, frame_edges
 from xarray_dicom.parsing.offsets.ladder import pixel_value
@@ -112,7 +112,7 @@ class Scan:
             If the items can't be assigned to frames.
         """
         if frame >= self.n_found:
-            await self._follow(frame, limit)
+            await self._follow(self._goal(frame), limit)
 
     async def finish(self, limit: int = MEMORY_BUDGET) -> ItemOffsets:
         """Where all frames lie.
@@ -148,8 +148,12 @@ class Scan:
             the memory to decode it in, until it is released: who reads from a stream must
             not wait for more of the budget before he does that.
         """
-        async with self._waiting(Stream(int(frames[-1]), frames, limit)) as stream:
+        async with self._waiting(Stream(self._goal(int(frames[-1])), frames, limit)) as stream:
             yield stream
+
+    def _goal(self, frame: int) -> int | None:
+        # Who has the last frame is about to learn whether there are more than there should be.
+        return frame if frame < self._value.n_frames - 1 else None
 
     @asynccontextmanager
     async def _waiting(self, stream: Stream) -> AsyncIterator[Stream]:
@@ -287,20 +291,22 @@ class Scan:
         except CorruptDicomError as error:
             self._damage = str(error)
             raise
-        if not chain.closed:
-            what = "is damaged" if chain.broken else "ends"
-            notice(
-                f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before "
-                "its delimiter; frames from there on can't be read"
-            )
-        if edges.size - 1 < value.n_frames:
-            notice(
-                f"{location}: only {edges.size - 1} of {value.n_frames} frames are stored; the "
-                "others can't be read"
-            )
-        self._offsets = ItemOffsets(location, edges, value.n_frames, value.size)
-        if self._found is not None:
-            await self._found(self._offsets)
+        # Whoever keeps the offsets keeps what was said of them.
+        with notices_heard():
+            if not chain.closed:
+                what = "is damaged" if chain.broken else "ends"
+                notice(
+                    f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before "
+                    "its delimiter; frames from there on can't be read"
+                )
+            if edges.size - 1 < value.n_frames:
+                notice(
+                    f"{location}: only {edges.size - 1} of {value.n_frames} frames are stored; the "
+                    "others can't be read"
+                )
+            self._offsets = ItemOffsets(location, edges, value.n_frames, value.size)
+            if self._found is not None:
+                await self._found(self._offsets)
         self._end_all()
 
     def _end_all(self, error: BaseException | None = None) -> None:
