@@ -1,34 +1,77 @@
-"""Run all benchmarks: ``python -m benchmarks``."""
+"""Measure, keep the figures, and write the page of them."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import sys
 import tempfile
+import time
 from pathlib import Path
 
-from benchmarks import many_files, many_frames, remote_slide
+from benchmarks import ROOT
+from benchmarks.cases import GROUPS, Case, cases
+from benchmarks.machine import describe
+from benchmarks.report import section, write_report
+from benchmarks.results import Run, load, save
+from benchmarks.run import measure
+from benchmarks.scale import FULL, QUICK
+
+KEPT = ROOT / ".bench"
 
 
-def main() -> None:
-    """Print every table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=8192, help="rows and columns of the slide")
-    parser.add_argument("--side", type=int, default=4096, help="rows and columns of the region")
-    parser.add_argument("--latency", type=float, default=0.03, help="round trip in seconds")
-    parser.add_argument("--repetitions", type=int, default=5)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        remote_slide.compare(
-            Path(temporary),
-            size=options.size,
-            side=options.side,
-            latency=options.latency,
-            repetitions=options.repetitions,
-        )
-    with tempfile.TemporaryDirectory() as temporary:
-        many_files.compare(Path(temporary), planes=300, repetitions=options.repetitions)
-    with tempfile.TemporaryDirectory() as temporary:
-        many_frames.compare(Path(temporary))
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "cases", nargs="*", help="groups, or how names of cases start; all by default"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, each measured once")
+    parser.add_argument("--list", action="store_true", help="print the names of cases")
+    parser.add_argument("--report", action="store_true", help="only write the page again")
+    parser.add_argument("--folder", type=Path, default=KEPT, help="where figures are kept")
+    options = parser.parse_args(arguments)
+    scale = QUICK if options.quick else FULL
+    # Tiny figures stay away from the documentation.
+    docs = ROOT / "docs" if scale is FULL and options.folder == KEPT else options.folder / "docs"
+    page, images = docs / "benchmarks.md", docs / "images"
+    kept = options.folder / f"{scale.name}.json"
+    every = cases(scale)
+    chosen = [case for case in every if _is_named(case, options.cases)]
+    if not chosen:
+        parser.error(f"no case is named so; groups are {', '.join(GROUPS)}")
+    if options.list:
+        print("\n".join(case.name for case in chosen))
+        return
+    if options.report:
+        write_report(load(kept), page, images)
+        return
+
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(chosen, scale, Path(folder), _tell)
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    run = Run(scale.name, date, describe(), tuple(rows))
+    if chosen == every:
+        save(run, kept)
+        write_report(run, page, images)
+        _tell(f"{page}: {(time.monotonic() - start) / 60:.1f} minutes")
+        return
+    save(load(kept).replaced(rows) if kept.exists() else run, kept)
+    for group in GROUPS:
+        print(section(rows, group), end="")
+
+
+def _is_named(case: Case, beginnings: list[str]) -> bool:
+    # A group is a word: "open" leaves "open-series" out.
+    return not beginnings or any(
+        case.group == beginning or ("/" in beginning and case.name.startswith(beginning))
+        for beginning in beginnings
+    )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ _TICK = 0.0005
 
 _SECONDS_TO_START = 20
 
+_OK, _PARTIAL = b"HTTP/1.1 200 OK", b"HTTP/1.1 206 Partial Content"
+
 
 class LatencyProxy:
     """Forwards to a port of 127.0.0.1; a context manager.
@@ -36,6 +38,9 @@ class LatencyProxy:
         Round-trip time in seconds.
     bandwidth
         Bytes per second from the server, all connections together.
+    partial_status
+        Whether replies with a Content-Range get the status 206 that is due (RFC 9110, 15.3.7):
+        rclone sends 200, which obstore refuses.
 
     Attributes
     ----------
@@ -44,7 +49,12 @@ class LatencyProxy:
     """
 
     def __init__(
-        self, target_port: int, latency: float = 0.0, bandwidth: float | None = None
+        self,
+        target_port: int,
+        latency: float = 0.0,
+        bandwidth: float | None = None,
+        *,
+        partial_status: bool = False,
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._connections = context.Value("q", 0)
@@ -64,7 +74,15 @@ class LatencyProxy:
         )
         self._process: BaseProcess = context.Process(
             target=_serve,
-            args=(self._listener, target_port, latency, bandwidth, counters, ready),
+            args=(
+                self._listener,
+                target_port,
+                latency,
+                bandwidth,
+                partial_status,
+                counters,
+                ready,
+            ),
             daemon=True,
         )
         self._process.start()
@@ -175,12 +193,18 @@ class _Link(asyncio.Protocol):
     """One client's connection, and the one to the server that belongs to it."""
 
     def __init__(
-        self, target_port: int, latency: float, line: _Line, counters: tuple[Any, ...]
+        self,
+        target_port: int,
+        latency: float,
+        line: _Line,
+        partial_status: bool,
+        counters: tuple[Any, ...],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.target_port = target_port
         self.latency = latency
         self.line = line
+        self.partial_status = partial_status
         self.connections, self.requests, self.bytes_sent, self.cut_after, self.cuts = counters
         self.early: list[bytes] = []
         self.upstream: _Direction | None = None
@@ -227,6 +251,8 @@ class _Link(asyncio.Protocol):
     def from_server(self, data: bytes) -> None:
         if self.cut:
             return
+        if self.partial_status and self.in_request:
+            data = _with_partial_status(data)
         self.in_request = False
         kept = self._kept(data)
         if kept:
@@ -262,6 +288,14 @@ class _Link(asyncio.Protocol):
             self.upstream.sink.close()
 
 
+def _with_partial_status(reply: bytes) -> bytes:
+    """The start of a reply, of status 206 if it says that it is a part of something."""
+    header = reply.partition(b"\r\n\r\n")[0]
+    if header.startswith(_OK) and b"\r\ncontent-range:" in header.lower():
+        return _PARTIAL + reply[len(_OK) :]
+    return reply
+
+
 class _Line:
     """The bandwidth that all connections share."""
 
@@ -283,6 +317,7 @@ def _serve(
     target_port: int,
     latency: float,
     bandwidth: float | None,
+    partial_status: bool,
     counters: tuple[Any, ...],
     ready: Any,
 ) -> None:
@@ -290,7 +325,9 @@ def _serve(
         line = _Line(bandwidth)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _Link(target_port, latency, line, counters), sock=listener, backlog=256
+            lambda: _Link(target_port, latency, line, partial_status, counters),
+            sock=listener,
+            backlog=256,
         )
         ready.set()
         await server.serve_forever()

@@ -1,0 +1,100 @@
+"""Measure cases one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.measure import take_turns
+from benchmarks.memory import peak_memory
+from benchmarks.objects import Object, recipes
+from benchmarks.peers import PEERS, Task
+from benchmarks.plan import ideal_plan, needed_nbytes
+from benchmarks.results import Row
+from benchmarks.scale import Scale
+from benchmarks.store import Store, store
+
+Report = Callable[[str], None]
+
+
+def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) -> list[Row]:
+    """Rows of all cases, each as soon as possible told to `report` in a line.
+
+    Parameters
+    ----------
+    chosen
+        Of `benchmarks.cases.cases`.
+    folder
+        Where objects are written; an empty one.
+    """
+    table = recipes(scale)
+    written: dict[str, Object] = {}
+    rows: list[Row] = []
+    with store(folder) as bytes_of:
+        for number, case in enumerate(chosen, 1):
+            recipe = table[case.target]
+            if case.target not in written:
+                suffix = "" if case.target == "ct" else ".dcm"
+                report(f"         write {recipe.title}")
+                written[case.target] = recipe.write(bytes_of.bucket / (case.target + suffix))
+            task = case.selection.task(written[case.target])
+            for link in (link for link in case.links if link in scale.links):
+                report(f"{number:3}/{len(chosen)} {case.name}, {link}")
+                found = _rows(case, recipe.title, task, link, bytes_of, scale)
+                for row in found:
+                    report(f"          {_told(row)}")
+                rows += found
+    return rows
+
+
+def _rows(
+    case: Case, title: str, task: Task, link: str, bytes_of: Store, scale: Scale
+) -> list[Row]:
+    place = bytes_of.place(task.target.path, link)
+    peers = {name: PEERS[name] for name in case.peers if not PEERS[name].refuses(task, place)}
+    plan = ideal_plan(task, place) if task.action in ("region", "segment") else None
+    common = Row(
+        case.name,
+        case.group,
+        title,
+        task.target.frames,
+        link,
+        "",
+        needed=needed_nbytes(task) or None,
+        planned_requests=len(plan.lengths) if plan and place.remote else None,
+        planned=float(plan.lengths.sum()) if plan else None,
+        table=task.target.table_nbytes,
+    )
+    rows = {name: replace(common, peer=name) for name in peers}
+    if case.timed:
+        outcomes = take_turns(
+            peers, task, place, bytes_of.proxy(link),
+            repetitions=scale.repetitions, patience=scale.patience,
+        )  # fmt: skip
+        for name, outcome in outcomes.items():
+            figures: dict[str, Any] = {} if outcome.cost is None else vars(outcome.cost)
+            rows[name] = replace(
+                rows[name], **figures, pixels=outcome.pixels, failure=outcome.failure
+            )
+    if case.memory and link == case.links[0] and (scale.memory or not case.timed):
+        for name, row in rows.items():
+            if row.failure is None:
+                memory, seconds = peak_memory(name, task, place)
+                timed: dict[str, Any] = {"seconds": seconds, "repetitions": 1}
+                timed = {} if case.timed else timed
+                rows[name] = replace(row, memory=memory, **timed)
+    return list(rows.values())
+
+
+def _told(row: Row) -> str:
+    if row.failure is not None:
+        return f"{row.peer}: {row.failure}"
+    told = f"{row.peer}: {1000 * (row.seconds or 0):,.0f} ms"
+    if row.requests is not None:
+        told += f", {row.requests:.0f} requests, {(row.received or 0) / 1e6:.2f} MB"
+    if row.memory is not None:
+        told += f", {row.memory / 2**20:,.0f} MiB"
+    return told + (f", pixels {row.pixels}" if row.pixels else "")

@@ -1,0 +1,108 @@
+"""How large a run is: the one that is published, and one that only shows that all works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.store import FAR, LINKS, LOCAL
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of objects and selections, and how often each is measured.
+
+    Attributes
+    ----------
+    name
+        ``"full"`` or ``"quick"``.
+    slide
+        Rows and columns of the slide that is read, in pixels; its tiles have 256.
+    coded
+        Rows and columns of the slides that compare codings.
+    many
+        Frames of an object that has many.
+    growth, segmentation_growth
+        Frames of slides and of segmentations that show how costs grow.
+    small, large
+        Rows and columns of the two regions.
+    files, plane
+        Images of the CT series, and rows and columns of each.
+    segments, planes
+        Of the segmentation; every segment has a frame on every plane.
+    zarr
+        Rows and columns of the slides that are copied to Zarr.
+    workers
+        Processes of a Dask cluster.
+    repetitions
+        Measurements of which the median is taken, after one to warm up.
+    patience
+        Seconds after which a peer is measured no further, once it was twice.
+    links
+        Names of the links that are measured, of `benchmarks.store.LINKS`.
+    memory
+        Whether the peak memory of peers is measured, in a process for each.
+    """
+
+    name: str
+    slide: int
+    coded: int
+    many: int
+    growth: tuple[int, ...]
+    segmentation_growth: tuple[int, ...]
+    small: int
+    large: int
+    files: int
+    plane: int
+    segments: int
+    planes: int
+    zarr: tuple[int, ...]
+    workers: tuple[int, ...]
+    repetitions: int
+    patience: float
+    links: tuple[str, ...]
+    memory: bool
+
+
+FULL = Scale(
+    name="full",
+    slide=10_240,
+    coded=4096,
+    many=100_000,
+    growth=(1_000, 10_000, 100_000, 1_000_000),
+    segmentation_growth=(1_000, 10_000, 100_000),
+    small=512,
+    large=4096,
+    files=300,
+    plane=256,
+    segments=100,
+    planes=50,
+    zarr=(8192, 16_384, 32_768),
+    workers=(1, 2, 4),
+    repetitions=5,
+    patience=45,
+    links=tuple(LINKS),
+    memory=True,
+)
+
+QUICK = Scale(
+    name="quick",
+    slide=1024,
+    coded=512,
+    many=200,
+    growth=(100, 1_000),
+    segmentation_growth=(100, 1_000),
+    small=256,
+    large=512,
+    files=4,
+    plane=32,
+    segments=5,
+    planes=4,
+    zarr=(1024,),
+    workers=(1,),
+    repetitions=1,
+    patience=0,
+    links=(LOCAL, FAR),
+    memory=False,
+)
+
+SCALES = {scale.name: scale for scale in (FULL, QUICK)}
