@@ -25,6 +25,7 @@ from xarray_dicom.storage._store import (
     require_same,
 )
 from xarray_dicom.storage._url import display, identity_of, protocol_of, split_link, with_suffix
+from xarray_dicom.storage.link import Link, link_to, pace_without_link
 from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import Fingerprint, Head
 
@@ -61,6 +62,7 @@ class FsspecSource:
         self.storage_options = dict(storage_options or {})
         self._fingerprint = fingerprint
         self._bound: tuple[Runtime, Store] | None = None
+        self._linked: tuple[Runtime, Link | None] | None = None
 
     def __reduce__(
         self,
@@ -99,8 +101,9 @@ class FsspecSource:
 
     @property
     def pace(self) -> Pace:
-        """The same for all stores."""
-        return Pace()
+        """What this process has found best for the server."""
+        link = self._link()
+        return pace_without_link(self.url) if link is None else link.pace
 
     def beside(self, suffix: str) -> FsspecSource:
         """The object whose URL has `suffix` appended to its path."""
@@ -176,6 +179,25 @@ class FsspecSource:
             self._bound = current, store
         return self._bound[1]
 
+    def _link(self) -> Link | None:
+        current = runtime()
+        if self._linked is None or self._linked[0] is not current:
+            self._linked = current, link_to(self.url, self.storage_options)
+        return self._linked[1]
+
+    async def _timed(self, store: Store, offset: int, length: int) -> Reply:
+        """One request, from which the link learns."""
+        link = self._link()
+        if link is None:
+            return await store.get(offset, length, self._fingerprint)
+        began, came = link.began(), 0
+        try:
+            reply = await store.get(offset, length, self._fingerprint)
+            came = len(reply.content)
+            return reply
+        finally:
+            link.ended(began, came)
+
     async def _get(self, offset: int, length: int) -> Reply:
         """One request, and another one if its reply breaks off."""
         what = f"bytes {offset} to {offset + length}"
@@ -184,7 +206,7 @@ class FsspecSource:
             store = await self._store()
             for _ in range(ATTEMPTS):
                 try:
-                    reply = await store.get(offset, length, self._fingerprint)
+                    reply = await self._timed(store, offset, length)
                 except TruncatedBodyError as error:
                     failure = self._told_by(error)
                     continue

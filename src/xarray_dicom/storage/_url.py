@@ -73,7 +73,7 @@ def identity_of(url: str, options: Mapping[str, Any]) -> str | None:
             kept = [(k, v) for k, v in parse_qsl(query, True) if not _SIGNATURE.match(k)]
             link = f"{path}?{urlencode(kept)}" if kept else path
         parts.append(link)
-    return "::".join(parts) + "".join(sorted(_addresses(options)))
+    return "::".join(parts) + "".join(sorted(addresses_of(options)))
 
 
 def with_suffix(url: str, suffix: str) -> str:
@@ -92,11 +92,12 @@ def _links(url: str) -> list[str]:
     return [first, *_links(rest)] if rest else [first]
 
 
-def _addresses(options: Mapping[str, Any]) -> list[str]:
+def addresses_of(options: Mapping[str, Any]) -> list[str]:
+    """What `options` say of the server that is asked."""
     found = []
     for name, value in options.items():
         if isinstance(value, Mapping):
-            found += _addresses(value)
+            found += addresses_of(value)
         elif name in _ADDRESS:
             found.append(f" {name}={value}")
     return found
