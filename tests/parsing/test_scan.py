@@ -203,7 +203,7 @@ def test_one_who_comes_late_gets_what_is_still_to_pass() -> None:
     async def late() -> tuple[dict[int, bytes], dict[int, bytes]]:
         early = asyncio.create_task(take(scan, range(600)))
         while not scan.n_found:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         known = scan.n_found
         found = await take(scan, range(600))
         assert set(found) >= set(range(known + 1, 600))
@@ -320,10 +320,11 @@ def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
     source.delay = 0.002
 
     async def main() -> ItemOffsets:
-        for seconds in (0.0, 0.003, 0.01):
+        for n_found in (0, 50, 300):
             first = asyncio.create_task(take(scan, range(600)))
-            await asyncio.sleep(seconds)
-            other = asyncio.create_task(scan.reach(300))
+            while scan.n_found < n_found:
+                await asyncio.sleep(0)
+            other = asyncio.create_task(scan.reach(n_found + 100))
             first.cancel()
             await asyncio.wait([first])
             assert first.cancelled()
@@ -344,13 +345,13 @@ def test_a_scan_that_nobody_waits_for_stops() -> None:
     async def main() -> None:
         waiting = asyncio.create_task(take(scan, range(2000)))
         while scan.n_found < 50:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
         while source.in_flight:
             await asyncio.sleep(0.001)
         asked = len(source.requests)
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(4 * source.delay)
         assert len(source.requests) == asked
         # One who comes in the moment that it stops is served as well.
         waiting = asyncio.create_task(take(scan, range(2000)))

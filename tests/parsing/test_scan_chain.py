@@ -79,7 +79,8 @@ def test_the_end_never_contradicts_what_was_certain(
     chain = followed(value, Chain.at(0, n_frames, syntax), cuts)
     early = chain.edges(0, chain.whole - 1)
     if syntax != RLELossless:
-        assert chain.whole >= len(first)
+        # The last of them may go on in what follows.
+        assert chain.whole >= len(first) - 1
     try:
         edges = frame_edges(chain, n_frames, syntax, "here")
     except CorruptDicomError:
@@ -92,7 +93,8 @@ def test_the_end_never_contradicts_what_was_certain(
 def test_nothing_is_certain_from_such_an_item_on(payload: bytes) -> None:
     payloads = [jpeg(1, 20), jpeg(2, 20), payload, jpeg(3, 20), jpeg(4, 20)]
     chain = followed(value_of(payloads), Chain.at(0, 5, JPEGBaseline8Bit))
-    assert (chain.whole, chain.certain) == (2, False)
+    goes_on = bool(payload) and not payload.startswith((b"\xff\xd8", b"\xff\x0a", b"\0\0\0\x0c"))
+    assert (chain.whole, chain.certain) == (1 if goes_on else 2, False)
 
 
 @pytest.mark.parametrize("payload", CERTAIN)

@@ -21,7 +21,8 @@ _END_MARKER = b"\xff\xd9"
 #: How other codestreams start: JP2 file, JPEG XL codestream and file.
 _OPEN_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
-_LONGEST_START = max(map(len, _CLOSED_STARTS + _OPEN_STARTS))
+#: Bytes from the start of an item on that tell what it is.
+OPENING = ITEM_HEADER + max(map(len, _CLOSED_STARTS + _OPEN_STARTS))
 
 #: Bytes before the header of an item that tell how the item before it ends: its end marker
 #: and a byte of padding.
@@ -50,7 +51,8 @@ class Chain:
         For each item 0 if empty, 1 if filled, 2 if a codestream starts with it, 3 if one does
         that has an end marker.
     whole
-        Frames whose place is certain: each is one of the first items behind the table.
+        Frames whose place is certain: each is one of the first items behind the table, and
+        what follows does not go on with it.
     closed
         Whether the sequence delimiter follows at `end`.
     broken
@@ -85,7 +87,7 @@ class Chain:
         starts, marked = self.starts, self.marked
         certain, whole = self.certain, self.whole
         position = self.end - offset
-        reach = len(block) - (0 if last else _LONGEST_START) - ITEM_HEADER
+        reach = len(block) - (ITEM_HEADER if last else OPENING)
         while position <= reach:
             is_item = block.startswith(ITEM_TAG, position)
             if not is_item and not block.startswith(DELIMITER_TAG, position):
@@ -95,10 +97,14 @@ class Chain:
                     continue
                 self.broken = True
                 break
+            payload = position + ITEM_HEADER
+            length = int.from_bytes(block[position + 4 : payload], "little")
+            kind = _kind(block, payload) if is_item and length else _EMPTY
             if certain and len(starts) > 1:
-                # A header right behind it proves the length of the item, its last bytes the rest.
+                # Its last bytes, and what follows where its length says, prove the item before.
                 certain = (
                     marked[-1] == _OPENING_CLOSED
+                    and kind != _FILLED
                     and position >= TRAIL
                     and _END_MARKER in block[position - TRAIL : position]
                 )
@@ -106,10 +112,8 @@ class Chain:
             if not is_item:
                 self.closed = True
                 break
-            payload = position + ITEM_HEADER
-            length = int.from_bytes(block[position + 4 : payload], "little")
             starts.append(offset + position)
-            marked.append(_kind(block, payload) if length else _EMPTY)
+            marked.append(kind)
             position = payload + length
         self.certain, self.whole = certain, whole
         self.end = offset + position

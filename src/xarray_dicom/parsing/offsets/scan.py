@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.notices import notice, notices_heard
 from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.offsets.chain import TRAIL, Chain, frame_edges
+from xarray_dicom.parsing.offsets.chain import OPENING, TRAIL, Chain, frame_edges
 from xarray_dicom.parsing.offsets.ladder import pixel_value
 from xarray_dicom.parsing.offsets.passing import Lease, Stream
 from xarray_dicom.parsing.offsets.tables import ItemOffsets
@@ -193,20 +193,27 @@ class Scan:
         try:
             with progress(self._expected(), what, "B") as bar:
                 self._hand_over(b"", self._arrived_to, Lease(self._runtime.budget, 0))
-                while self._streams:
+                while self._streams and self._drives:
                     if self._is_at_end:
                         await self._conclude()
                     else:
                         await self._advance(bar)
         except BaseException as error:
-            self._end_all(error)
+            # Who came after this one was told to stop waits for the next.
+            if self._drives:
+                self._end_all(error)
             if not isinstance(error, Exception):
                 raise
         finally:
-            if self._driver is asyncio.current_task():
+            if self._drives:
                 self._driver = None
             await self._discard()
-            self._forget()
+            self._drop(min(self._needed_from(), self._arrived_to))
+
+    @property
+    def _drives(self) -> bool:
+        """Whether the current task is the one that drives."""
+        return self._driver is asyncio.current_task()
 
     @property
     def _is_at_end(self) -> bool:
@@ -243,32 +250,50 @@ class Scan:
         content = await self._flying[0].arrival
         block = self._flying.popleft()
         try:
-            self._kept.append(content)
-            self._arrived_to += len(content)
+            self._pass(content, block.lease)
             bar.update(self._arrived_to - before)
-            if chain.end < self._arrived_to:
-                joined = self._joined()
-                chain.extend(joined, self._kept_at, last=self._arrived_to >= self._value.end)
-                self._hand_over(joined, self._kept_at, block.lease)
-            self._forget()
         finally:
             block.lease.release()
+
+    def _pass(self, content: bytes, lease: Lease) -> None:
+        """Follow the chain through `content`, which lies behind what is kept."""
+        chain, offset = self._chain, self._arrived_to
+        self._arrived_to += len(content)
+        # Only the item that began before is joined: to join the block would copy every byte.
+        while self._kept and chain.end + OPENING < self._arrived_to and not self._is_at_end:
+            rest = content[: chain.end + OPENING - offset]
+            self._extend(b"".join([*self._kept, rest]), self._kept_at, lease)
+            self._drop(min(self._needed_from(), offset))
+        if not self._kept:
+            self._kept_at = offset
+        self._kept.append(content)
+        if self._kept_at == offset or self._arrived_to >= self._value.end:
+            self._extend(self._joined(), self._kept_at, lease)
+        self._drop(min(self._needed_from(), self._arrived_to))
+
+    def _extend(self, content: bytes, offset: int, lease: Lease) -> None:
+        is_last = offset + len(content) >= self._value.end
+        self._chain.extend(content, offset, last=is_last)
+        self._hand_over(content, offset, lease)
+
+    def _needed_from(self) -> int:
+        """Where the bytes start that are needed with those that are to come."""
+        chain = self._chain
+        if self._last_is_wanted and self._kept_at <= chain.starts[-1]:
+            return chain.starts[-1]
+        return chain.end - TRAIL
+
+    def _drop(self, before: int) -> None:
+        """Keep only what lies from `before` on."""
+        if before > self._kept_at:
+            rest = self._joined()[before - self._kept_at :]
+            self._kept[:] = [rest] if rest else []
+            self._kept_at = before
 
     def _joined(self) -> bytes:
         if len(self._kept) != 1:
             self._kept[:] = [b"".join(self._kept)]
         return self._kept[0]
-
-    def _forget(self) -> None:
-        """Keep only bytes that are needed with the next block: those of an item begun."""
-        chain = self._chain
-        keep_from = chain.end - TRAIL
-        if self._last_is_wanted and self._kept_at <= chain.starts[-1]:
-            keep_from = chain.starts[-1]
-        keep_from = min(keep_from, self._arrived_to)
-        if keep_from > self._kept_at:
-            self._kept[:] = [self._joined()[keep_from - self._kept_at :]]
-            self._kept_at = keep_from
 
     def _hand_over(self, content: bytes, offset: int, lease: Lease) -> None:
         n_found = self._chain.whole
