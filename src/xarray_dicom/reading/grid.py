@@ -137,6 +137,8 @@ class Targets(Sequence[Target]):
         Which of the overlaps each target has, shape ``(targets,)``.
     overlaps_y, overlaps_x
         What frames can have of the picks of an axis: inside the frame, in the output.
+    aligned
+        Whether all targets fill the same rectangle, each of rows of its own.
     """
 
     frame: Int64s
@@ -146,6 +148,7 @@ class Targets(Sequence[Target]):
     x: NDArray[np.intp]
     overlaps_y: Sequence[tuple[Picks, Picks]]
     overlaps_x: Sequence[tuple[Picks, Picks]]
+    aligned: bool
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -167,11 +170,6 @@ class Targets(Sequence[Target]):
     def rows_of(self, first: int, last: int) -> Int64s:
         """Rows of the targets ``first:last``, one target after another."""
         return self.rows[(self.ends[first - 1] if first else 0) : self.ends[last - 1]]
-
-    @property
-    def aligned(self) -> bool:
-        """Whether all targets fill the same rectangle, each of rows of its own."""
-        return bool((self.y == self.y[:1]).all() and (self.x == self.x[:1]).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +228,7 @@ def plan_outer(
     for axis, (picks, size) in enumerate(zip(outer, outer_shape, strict=True)):
         shape = [-1 if a == axis else 1 for a in range(len(counts))]
         asked = asked * size + picks.positions().reshape(shape)
-    cells, inverse = np.unique(asked, return_inverse=True)
-    by_cell = np.argsort(inverse.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(inverse.reshape(-1), minlength=len(cells)))
+    cells, by_cell, ends = _grouped(asked.reshape(-1))
 
     overlapping = ordered and placement.overlapping
     hits = _visible(placement.find(cells, y.bounds, x.bounds), overlapping)
@@ -244,20 +240,36 @@ def plan_outer(
     cell = hits.cell[order]
     n_rows = np.diff(ends, prepend=0)[cell]
     stops = np.cumsum(n_rows)
-    within = np.arange(n_rows.sum()) - np.repeat(stops - n_rows, n_rows)
-    rows = by_cell[np.repeat(ends[cell] - n_rows, n_rows) + within]
+    places = ends[cell] - 1
+    if (n_rows != 1).any():
+        within = np.arange(n_rows.sum()) - np.repeat(stops - n_rows, n_rows)
+        places = np.repeat(ends[cell] - n_rows, n_rows) + within
+    rows = by_cell[places]
     frames = hits.frame[order]
     filled = int((n_y[meets] * n_x[meets] * n_rows).sum())
     covered = not overlapping and filled == asked.size * y.count * x.count
-    targets = Targets(frames, rows, stops, at_y, at_x, overlaps_y, overlaps_x)
+    aligned = bool((at_y == at_y[:1]).all() and (at_x == at_x[:1]).all())
+    targets = Targets(frames, rows, stops, at_y, at_x, overlaps_y, overlaps_x, aligned)
     return Plan(targets, frames, covered, overlapping)
+
+
+def _grouped(asked: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """The different cells, the positions of all of them by cell, and where those of each end."""
+    if (np.diff(asked) > 0).all():
+        positions = np.arange(len(asked))
+        return asked, positions, positions + 1
+    cells, counts = np.unique(asked, return_counts=True)
+    return cells, np.argsort(asked, kind="stable"), np.cumsum(counts)
 
 
 def _overlaps(
     picks: AxisPicks, size: int, starts: Int64s
 ) -> tuple[list[tuple[Picks, Picks]], Int64s, NDArray[np.intp]]:
     """The different overlaps of frames at `starts`; for each frame how many picks, and which."""
-    distinct, which = np.unique(starts, return_inverse=True)
+    if len(starts) and (starts == starts[0]).all():
+        distinct, which = starts[:1], np.zeros(len(starts), np.intp)
+    else:
+        distinct, which = np.unique(starts, return_inverse=True)
     found = [picks.overlap(start, size) for start in distinct.tolist()]
     counts = np.array([count for _, _, count in found], np.int64)
     return [(inside, into) for inside, into, _ in found], counts[which], which
