@@ -36,7 +36,7 @@ MOST_PATTERNS = 16
 PATTERN = 14
 
 #: Items of one length in a row after which more are looked for at once.
-_STEADY = 8
+STEADY = 8
 
 
 class _Candidates:
@@ -66,6 +66,7 @@ class _Candidates:
             self.leaves += [(path, replace(part, item=part.item + base)) for part in parts]
         every_start = np.concatenate([self._starts, starts])
         order = np.argsort(every_start, kind="stable")
+        order = order[np.append(True, np.diff(every_start[order]) > 0)]
         self._starts = every_start[order]
         self._ends = np.concatenate([self._ends, walk.ends])[order]
         self._id = np.append(self._id, base + np.arange(starts.size))[order]
@@ -109,7 +110,8 @@ class _Tracer:
         self.lockstep = Lockstep(buffer, encoding, wanted)
         self.trace = Trace(wanted=wanted.leaves)
         self.candidates = _Candidates()
-        self.patterns: set[bytes] = set()
+        # How items begin that were searched for, and whether places were leapt over then.
+        self.patterns: dict[bytes, bool] = {}
         # Items of known length, gathered to be walked together in the end.
         self.known_starts = array("q")
         self.known_ends = array("q")
@@ -163,7 +165,7 @@ class _Tracer:
             steady = steady + 1 if length == before else 0
             before = length
             position += 8 + length
-            if steady == _STEADY and position <= last:
+            if steady == STEADY and position <= last:
                 again = _repeats(buffer, position - 8 - length, 8 + length, 8, self.limit)
                 edges.extend(range(position, position + (again - 1) * (8 + length), 8 + length))
                 position += (again - 1) * (8 + length)
@@ -183,31 +185,36 @@ class _Tracer:
         """Follow items of undefined length, the first one at `position`."""
         pattern = self.buffer[position : position + PATTERN]
         if pattern not in self.patterns and len(self.patterns) < MOST_PATTERNS:
-            self.patterns.add(pattern)
-            self._search(pattern, position)
+            self.patterns[pattern] = self._search(pattern, position, leap=True)
         found = self.candidates.follow(position, self.trace.count)
+        if found is None and self.patterns.get(pattern):
+            self.patterns[pattern] = self._search(pattern, position, leap=False)
+            found = self.candidates.follow(position, self.trace.count)
         if found is None:
             return self._walk_one(position)
         items, end = found
         self.trace.count += items
         return end
 
-    def _search(self, pattern: bytes, position: int) -> None:
+    def _search(self, pattern: bytes, position: int, leap: bool) -> bool:
+        """Note every place of a pattern; whether some may have been leapt over."""
         starts = array("q")
+        leapt = False
         find, steady, step = self.buffer.find, 0, 0
         while position >= 0:
             starts.append(position)
             following = find(pattern, position + 8, self.limit)
             steady = steady + 1 if following - position == step else 0
             step = following - position
-            if steady == _STEADY and len(pattern) == PATTERN:
-                # A place between these would lie inside an item, where no chain leads.
+            if leap and steady == STEADY and len(pattern) == PATTERN:
+                leapt = True
                 again = _repeats(self.buffer, position, step, PATTERN, self.limit)
                 starts.extend(range(following, position + again * step, step))
                 following = find(pattern, starts[-1] + 8, self.limit)
             position = following
         found = np.array(starts, np.int64)
         self.candidates.add(found, self.lockstep.walk(found + 8, None))
+        return leapt
 
     def _walk_one(self, position: int) -> int:
         end, leaves = walk_item(self.buffer, position, self.encoding, self.wanted)

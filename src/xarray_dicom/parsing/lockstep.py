@@ -35,6 +35,11 @@ MOST_STEPS = 4096
 #: Sequences nested deeper than this are left to be walked one by one.
 DEEPEST_LEVEL = 12
 
+#: What was found inside a value may go on through all that follows, as if that were one long
+#: sequence: behind so many items, a minority may take so many steps.
+LONG_SEQUENCE = 16
+MOST_STRAY_STEPS = 256
+
 #: End of a sequence or item of undefined length.
 UNDEFINED = -1
 
@@ -143,11 +148,16 @@ class Lockstep:
     def _walk_together(self, starts: Positions, item: Positions, ends: Positions | None) -> None:
         self._queue, self._waiting = [], {}
         self._arrive_in_item((), _Group(starts, item, (ends,)))
+        strays = 0
         for _ in range(MOST_STEPS):
             if not self._queue:
                 break
             key = heapq.heappop(self._queue)
             group = _merge(self._waiting.pop(key))
+            if max(key[1::2], default=0) > LONG_SEQUENCE and group.item.size < item.size // 2:
+                strays += 1
+                if strays > MOST_STRAY_STEPS:
+                    continue
             if len(key) % 2:
                 self._step_over_element(key, group)
             else:
