@@ -43,7 +43,7 @@ async def store_of(url: str, options: Mapping[str, Any]) -> Store:
     """The store of the object at `url`; costs no request unless the URL is a chain."""
     _, rest = split_link(url)
     if not rest:
-        found = obstore_store(url, options, lambda: _fsspec_store(url, options))
+        found = await obstore_store(url, options, lambda: _fsspec_store(url, options))
         return found or await _fsspec_store(url, options)
     behind = await store_of(rest, options_of_rest(url, options))
     if is_cache(url):

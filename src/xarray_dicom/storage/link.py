@@ -24,8 +24,9 @@ GAPS = 4 * 2**10, 64 * 2**10
 LARGEST = 512 * 2**10, 8 * 2**20
 WINDOWS = 8, 64
 
-#: Files need no waiting: large requests for few jumps between threads, few at a time.
-LOCAL = Pace(gap=32 * 2**10, largest=4 * 2**20, window=8)
+#: Files need no waiting: a jump between threads takes as long as 200 KiB from memory, or a
+#: tenth of that from a disk, and buffers filled at a time slow each other down.
+LOCAL = Pace(gap=32 * 2**10, largest=2 * 2**20, window=4)
 
 #: Protocols whose requests cross a network.
 _REMOTE = {"s3", "s3a", "gs", "gcs", "http", "https", "az", "abfs", "abfss"}
