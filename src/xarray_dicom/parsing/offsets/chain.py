@@ -99,12 +99,12 @@ class Chain:
                 break
             payload = position + ITEM_HEADER
             length = int.from_bytes(block[position + 4 : payload], "little")
-            kind = _kind(block, payload) if is_item and length else _EMPTY
+            kind = _kind(block, payload) if length else _EMPTY
             if certain and len(starts) > 1:
                 # Its last bytes, and what follows where its length says, prove the item before.
                 certain = (
                     marked[-1] == _OPENING_CLOSED
-                    and kind != _FILLED
+                    and (kind >= _OPENING or not is_item)
                     and position >= TRAIL
                     and _END_MARKER in block[position - TRAIL : position]
                 )
