@@ -169,6 +169,7 @@ def _parse(
     encoding = outline.encoding
     groups = None
     pieces = []
+    view = memoryview(content)
     for extent in outline.elements:
         header = extent.header
         if header.tag == PER_FRAME_GROUPS and not whole:
@@ -183,7 +184,7 @@ def _parse(
                 outline.groups if undefined else None,
             )
             continue
-        pieces += _lazily_parsed(content, extent, encoding)
+        pieces += _lazily_parsed(view, extent, encoding)
     try:
         return _decode(b"".join(pieces), encoding), groups
     except Exception as error:
@@ -193,7 +194,9 @@ def _parse(
         ) from error
 
 
-def _lazily_parsed(content: bytes, extent: Extent, encoding: Encoding) -> list[bytes]:
+def _lazily_parsed(
+    content: memoryview, extent: Extent, encoding: Encoding
+) -> list[bytes | memoryview]:
     """The bytes of an element; a sequence of undefined length gets a length.
 
     pydicom parses sequences of known length only when they are asked for.
