@@ -48,7 +48,9 @@ class Scan:
 
     It stops when nobody waits and goes on from there when somebody does. Frame numbers are
     certain on the way as long as every item is a codestream by itself; else they wait for
-    the end of the chain. Lives on the runtime's event loop; a forked child starts anew.
+    the end of the chain. What is in flight counts against the budget; besides that, at most
+    one frame larger than a block is held, while it is put together. Lives on the runtime's
+    event loop; a forked child starts anew.
 
     Parameters
     ----------
