@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -14,7 +15,7 @@ def _variable(array: xr.DataArray) -> list[Any]:
     handle: Handle = array.encoding[HANDLE]
     encoding = {name: str(told) for name, told in array.encoding.items() if name != HANDLE}
     described = (handle.sizes, str(handle.grid), handle.linear, handle.segments, handle.labels)
-    # Pickled, an array is its source, its version, its offsets and its transform.
+    frames = handle.array.frames
     return [
         array.dims,
         array.shape,
@@ -22,7 +23,9 @@ def _variable(array: xr.DataArray) -> list[Any]:
         repr(array.attrs),
         encoding,
         repr(described),
-        pickle.dumps(handle.array),
+        # Pickled, an instance is its source, its version and its offsets.
+        [pickle.dumps(instance) for instance in frames.instances],
+        pickle.dumps(replace(frames, instances=())),
     ]
 
 

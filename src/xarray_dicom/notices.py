@@ -16,14 +16,20 @@ from xarray_dicom.errors import DicomWarning
 _heard: ContextVar[list[str] | None] = ContextVar("xarray_dicom_notices", default=None)
 
 
+#: Whether everything that there is to be said was said before.
+_said: ContextVar[bool] = ContextVar("xarray_dicom_said", default=False)
+
+
 def notice(text: str) -> None:
     """Warn of `text`, on behalf of the caller, and note it if anybody listens.
 
     Warns
     -----
     DicomWarning
-        Always.
+        Unless this is the object's second reading.
     """
+    if _said.get():
+        return
     heard = _heard.get()
     if heard is not None:
         heard.append(text)
@@ -39,6 +45,16 @@ def notices_heard() -> Iterator[list[str]]:
         yield heard
     finally:
         _heard.reset(token)
+
+
+@contextmanager
+def second_reading() -> Iterator[None]:
+    """Say nothing while the block reads what was read, and spoken of, before."""
+    token = _said.set(True)
+    try:
+        yield
+    finally:
+        _said.reset(token)
 
 
 def last_heard() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.notices import second_reading
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
@@ -90,7 +91,8 @@ class InflatedSource:
         return self._content
 
     async def _fetch(self) -> bytes:
-        header = await read_header(self.source)
+        with second_reading():
+            header = await read_header(self.source)
         if header.inflated is None or len(header.inflated) != self._size:
             raise CorruptDicomError(
                 f"{self.location}: the data set inflates differently than before"

@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -205,7 +206,11 @@ def _format(told: dict[str, Any]) -> PixelFormat:
     kinds = {field.name: str(field.type) for field in fields(PixelFormat)}
     if told.keys() != kinds.keys() or any(type(told[n]).__name__ != k for n, k in kinds.items()):
         raise RecordError("no such pixel format")
-    pixel_format = PixelFormat(**told)
+    # One string for all instances of a series, also when they are pickled.
+    values: dict[str, Any] = {
+        name: intern(v) if isinstance(v, str) else v for name, v in told.items()
+    }
+    pixel_format = PixelFormat(**values)
     if min(pixel_format.rows, pixel_format.columns, pixel_format.samples) < 1:
         raise RecordError("frames without pixels")
     return pixel_format
