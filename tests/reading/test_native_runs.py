@@ -155,6 +155,7 @@ def test_selections_of_runs(data: st.DataObject, kind: str, n: int, seed: int) -
         expected = expected[(slice(None),) * axis + (pick,)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "RUN_BYTES", data.draw(st.sampled_from([1, 60, 2**20])))
+        patch.setattr(drawing, "LEAST_SHARE", data.draw(st.sampled_from([1, 2**20])))
         small = Pace(largest=data.draw(st.sampled_from([1, 30, 2**20])))
         patch.setattr("xarray_dicom.storage._fileobject.Pace", lambda: small)
         got = DicomArray(frames)[OuterIndexer(key)]

@@ -23,6 +23,9 @@ from xarray_dicom.reading.grid import Plan, Targets
 #: Bytes of decoded pixels that native frames are taken in: what fits in a processor's cache.
 RUN_BYTES = 2**20
 
+#: Bytes of decoded pixels of native frames that are worth another thread.
+LEAST_SHARE = 2 * RUN_BYTES
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Located:
@@ -79,7 +82,14 @@ class Request:
 
     def shares(self, parts: int) -> list[Request]:
         """The same in up to `parts` of about as many frames each."""
-        pieces = np.array_split(self.members, min(parts, len(self.members)))
+        n_frames = len(self.members)
+        if self.located.native:
+            # To hand a share to a thread takes as long as to unpack this much.
+            decoded = n_frames * self.located.instance.format.frame_nbytes
+            parts = min(parts, max(1, decoded // LEAST_SHARE))
+        if parts == 1 or n_frames == 1:
+            return [self]
+        pieces = np.array_split(self.members, min(parts, n_frames))
         return [Request(self.located, self.offset, self.length, piece) for piece in pieces]
 
 
