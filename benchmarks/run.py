@@ -15,7 +15,7 @@ from benchmarks.peers import PEERS, Task
 from benchmarks.plan import ideal_plan, needed_nbytes
 from benchmarks.results import Row
 from benchmarks.scale import Scale
-from benchmarks.store import Store, store
+from benchmarks.store import BUCKET, Store, store
 
 Report = Callable[[str], None]
 
@@ -30,24 +30,33 @@ def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) 
     folder
         Where objects are written; an empty one.
     """
+    written = _written(chosen, scale, folder / BUCKET, report)
     table = recipes(scale)
-    written: dict[str, Object] = {}
     rows: list[Row] = []
     with store(folder) as bytes_of:
         for number, case in enumerate(chosen, 1):
-            recipe = table[case.target]
-            if case.target not in written:
-                suffix = "" if case.target == "ct" else ".dcm"
-                report(f"         write {recipe.title}")
-                written[case.target] = recipe.write(bytes_of.bucket / (case.target + suffix))
             task = case.selection.task(written[case.target])
             for link in (link for link in case.links if link in scale.links):
                 report(f"{number:3}/{len(chosen)} {case.name}, {link}")
-                found = _rows(case, recipe.title, task, link, bytes_of, scale)
+                found = _rows(case, table[case.target].title, task, link, bytes_of, scale)
                 for row in found:
                     report(f"          {_told(row)}")
                 rows += found
     return rows
+
+
+def _written(
+    chosen: Sequence[Case], scale: Scale, bucket: Path, report: Report
+) -> dict[str, Object]:
+    """Every object that the cases want, by name."""
+    bucket.mkdir()
+    table = recipes(scale)
+    written: dict[str, Object] = {}
+    for name in dict.fromkeys(case.target for case in chosen):
+        report(f"write {table[name].title}")
+        suffix = "" if name == "ct" else ".dcm"
+        written[name] = table[name].write(bucket / (name + suffix))
+    return written
 
 
 def _rows(
@@ -92,7 +101,7 @@ def _rows(
 def _told(row: Row) -> str:
     if row.failure is not None:
         return f"{row.peer}: {row.failure}"
-    told = f"{row.peer}: {1000 * (row.seconds or 0):,.0f} ms"
+    told = f"{row.peer}: {1000 * (row.seconds or 0):,.1f} ms"
     if row.requests is not None:
         told += f", {row.requests:.0f} requests, {(row.received or 0) / 1e6:.2f} MB"
     if row.memory is not None:

@@ -73,11 +73,13 @@ class Place:
 
 
 class Store:
-    """A folder that is served over every link; what is used is started on first use."""
+    """A folder that is served over every link; what is used is started on first use.
+
+    Objects have to be there before: the server lists a folder once.
+    """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.bucket = folder / BUCKET
-        self.bucket.mkdir()
         self._stack = stack
         self._proxies: dict[str, LatencyProxy] = {}
         rclone = shutil.which("rclone", path=str(Path(sys.executable).parent))
@@ -86,7 +88,8 @@ class Store:
         self._port = free_port()
         command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{self._port}"]
         command += ["--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off"]
-        command += ["--dir-cache-time", "0", "--log-level", "ERROR", str(folder)]
+        # The ETag of a file is its MD5, which is reckoned once while the listing is kept.
+        command += ["--dir-cache-time", "24h", "--log-level", "ERROR", str(folder)]
         stack.enter_context(served(command, self._port))
 
     def proxy(self, link: str) -> LatencyProxy | None:
