@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.notices import notice, notices_heard
 from xarray_dicom.parsing.elements import Header
+from xarray_dicom.parsing.offsets.ahead import ReadAhead
 from xarray_dicom.parsing.offsets.chain import OPENING, TRAIL, Chain, frame_edges
 from xarray_dicom.parsing.offsets.ladder import pixel_value
 from xarray_dicom.parsing.offsets.passing import Lease, Stream
@@ -33,14 +32,6 @@ LEAST = 256 * 2**10
 
 #: What a header is looked for in behind an item larger than a block.
 PROBE = 4 * 2**10
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Bytes on their way."""
-
-    lease: Lease
-    arrival: asyncio.Task[bytes]
 
 
 class Scan:
@@ -80,8 +71,8 @@ class Scan:
         self._chain = Chain.at(value.start, value.n_frames, value.format.transfer_syntax)
         #: What has arrived and may be needed: a run of bytes from `_kept_at` to `_arrived_to`.
         self._kept: list[bytes] = []
-        self._kept_at = self._arrived_to = self._asked_to = value.start
-        self._flying: deque[Block] = deque()
+        self._kept_at = self._arrived_to = value.start
+        self._ahead = ReadAhead(value)
         self._streams: list[Stream] = []
         self._driver: asyncio.Task[None] | None = None
         self._last_driver: asyncio.Task[None] | None = None
@@ -209,7 +200,7 @@ class Scan:
         finally:
             if self._drives:
                 self._driver = None
-            await self._discard()
+            await self._ahead.discard()
             self._drop(min(self._needed_from(), self._arrived_to))
 
     @property
@@ -227,11 +218,11 @@ class Scan:
         if self._last_is_wanted and self._kept_at > self._chain.starts[-1]:
             self._jump(self._chain.starts[-1])
         else:
-            self._asked_to = self._arrived_to
+            self._ahead.asked_to = self._arrived_to
 
     def _jump(self, offset: int) -> None:
         self._kept.clear()
-        self._kept_at = self._arrived_to = self._asked_to = offset
+        self._kept_at = self._arrived_to = self._ahead.asked_to = offset
 
     @property
     def _last_is_wanted(self) -> bool:
@@ -244,18 +235,17 @@ class Scan:
     async def _advance(self, bar: Progress) -> None:
         """Take the next block, and hand over what is found by it."""
         chain, before = self._chain, self._arrived_to
-        if chain.end - TRAIL >= self._asked_to and not self._last_is_wanted:
+        if chain.end - TRAIL >= self._ahead.asked_to and not self._last_is_wanted:
             # The item reaches behind all that was asked for, and nobody wants it.
-            await self._discard()
+            await self._ahead.discard()
             self._jump(chain.end - TRAIL)
         self._ask()
-        content = await self._flying[0].arrival
-        block = self._flying.popleft()
+        content, lease = await self._ahead.take()
         try:
-            self._pass(content, block.lease)
+            self._pass(content, lease)
             bar.update(self._arrived_to - before)
         finally:
-            block.lease.release()
+            lease.release()
 
     def _pass(self, content: bytes, lease: Lease) -> None:
         """Follow the chain through `content`, which lies behind what is kept."""
@@ -353,7 +343,7 @@ class Scan:
         goals = [stream.goal for stream in self._streams]
         if not mean:
             at_hand = value.at_hand_to
-            return at_hand if at_hand > self._asked_to else min(value.end, chain.end + LEAST)
+            return at_hand if at_hand > self._ahead.asked_to else min(value.end, chain.end + LEAST)
         if self._items_are_large:
             run = max((stream.wanted_from(chain.whole) for stream in self._streams), default=0)
             items = max(0, run - 1) if self._last_is_wanted else 0
@@ -377,41 +367,29 @@ class Scan:
     def _ask(self) -> None:
         """Let as many blocks fly as are needed and allowed."""
         end, limit = self._needed_to(), min(stream.limit for stream in self._streams)
-        for offset, length in self._next_blocks(end, max(LEAST, limit // IN_FLIGHT)):
-            lease = Lease(self._runtime.budget, length + self._decoding(length))
-            arrival = asyncio.create_task(self._fetch(offset, length, lease, limit))
-            self._flying.append(Block(lease, arrival))
-            self._asked_to = offset + length
-
-    def _next_blocks(self, end: int, largest: int) -> Iterator[tuple[int, int]]:
+        largest = max(LEAST, limit // IN_FLIGHT)
+        if self._bytes_are_wanted:
+            # Frames are decoded while the next blocks come.
+            largest = min(largest, self._value.source.pace.largest)
         least = min(BLOCK, PROBE if self._items_are_large else LEAST)
-        while len(self._flying) < IN_FLIGHT and (self._asked_to < end or not self._flying):
-            offset = self._asked_to
-            at_hand = self._value.at_hand_to - offset
-            length = at_hand if at_hand > 0 else max(least, min(end - offset, BLOCK, largest))
-            yield offset, min(length, self._value.end - offset)
+        ahead, value = self._ahead, self._value
+        while len(ahead) < IN_FLIGHT and (ahead.asked_to < end or not len(ahead)):
+            length = value.at_hand_to - ahead.asked_to
+            if length <= 0:
+                length = max(least, min(end - ahead.asked_to, BLOCK, largest))
+            length = min(length, value.end - ahead.asked_to)
+            ahead.ask(length, length + self._decoding(length), limit)
+
+    @property
+    def _bytes_are_wanted(self) -> bool:
+        return any(stream.wants_bytes for stream in self._streams)
 
     def _decoding(self, length: int) -> int:
         """Bytes that the frames in a block take while they are decoded."""
-        if not any(stream.wants_bytes for stream in self._streams):
+        if not self._bytes_are_wanted:
             return 0
         mean = self._chain.mean_length() or length
         return ceil(2 * min(cpu_count(), length / mean) * self._value.format.frame_nbytes)
-
-    async def _fetch(self, offset: int, length: int, lease: Lease, limit: int) -> bytes:
-        await lease.acquire(limit)
-        return await self._value.read(offset, length)
-
-    async def _discard(self) -> None:
-        blocks = list(self._flying)
-        self._flying.clear()
-        for block in blocks:
-            block.arrival.cancel()
-        try:
-            await asyncio.gather(*(block.arrival for block in blocks), return_exceptions=True)
-        finally:
-            for block in blocks:
-                block.lease.release()
 
 
 async def scan(
