@@ -17,7 +17,8 @@ from servers import Server
 from xarray_dicom.errors import SourceChangedError
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import FsspecSource, open_source
-from xarray_dicom.storage._obstore import SWITCH, ObstoreStore, address_of
+from xarray_dicom.storage._obstore import SWITCH, ObstoreStore
+from xarray_dicom.storage._obstore_address import address_of
 
 pytest.importorskip("obstore")
 
