@@ -230,7 +230,7 @@ class OpenInstance:
                 f"{self.location}: {keyword} has {int(column.count[wrong[0]])} values in frame "
                 f"{int(wrong[0]) + 1}, not {width}"
             )
-        return column.values[:, :width].astype(np.float64)
+        return np.asarray(column.values[:, :width], np.float64)
 
     def shared(self, keyword: str) -> Any:
         """Value of an element that all frames share, from its shared group or the root."""

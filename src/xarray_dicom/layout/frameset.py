@@ -63,9 +63,12 @@ class FrameSet:
     def floats(self, keyword: str, width: int) -> NDArray[np.float64] | None:
         """Numbers of an element in every frame, ``(frames, width)``; None if any lacks it."""
         parts = [one.floats(keyword, width) for one in self.opened]
-        if any(part is None for part in parts):
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts):
             return None
-        return np.concatenate([part for part in parts if part is not None])[self.frames]
+        values = found[0] if len(found) == 1 else np.concatenate(found)
+        # Frames ascend, so as many of them as there are values are all.
+        return values if len(values) == len(self.frames) else values[self.frames]
 
     def columns(self, read: Callable[[OpenInstance], Column | None]) -> Column | None:
         """Values of an element in every frame, where at least one frame has it."""
@@ -73,6 +76,8 @@ class FrameSet:
         found = [part for part in parts if part is not None]
         if not found:
             return None
+        if len(parts) == 1 and len(found[0].values) == len(self.frames):
+            return found[0]
         width = max(part.values.shape[1] for part in found)
         kind = np.result_type(*(part.values.dtype for part in found))
         starts = frame_starts(self.instances)

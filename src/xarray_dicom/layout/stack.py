@@ -87,7 +87,8 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: s
     origins = at[first]
     z = distance[first]
 
-    in_plane = np.stack([at @ geometry.column_cosines, at @ geometry.row_cosines], axis=1)
+    # Shape (frames, 2), each axis in one run of memory.
+    in_plane = np.stack([at @ geometry.column_cosines, at @ geometry.row_cosines]).T
     limits = PIXEL_TOLERANCE * np.asarray(geometry.spacing)
     drifts = np.ptp(in_plane, axis=0) > limits
     steady = _is_linear(in_plane, distance, limits)
@@ -168,7 +169,7 @@ def _is_linear(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np
     first, last = np.argmin(distance), np.argmax(distance)
     depth = distance - distance[first]
     slope = (in_plane[last] - in_plane[first]) / (depth[last] or 1.0)
-    off = np.abs(in_plane - in_plane[first] - depth[:, None] * slope).max(axis=0)
+    off = np.abs(in_plane.T - in_plane[first][:, None] - slope[:, None] * depth).max(axis=1)
     return np.asarray(off <= limits)
 
 
