@@ -13,7 +13,7 @@ from benchmarks import ROOT
 from benchmarks.cases import GROUPS, Case, cases
 from benchmarks.machine import describe
 from benchmarks.report import section, write_report
-from benchmarks.results import Run, load, save
+from benchmarks.results import Row, Run, load, save
 from benchmarks.run import measure
 from benchmarks.scale import FULL, QUICK
 
@@ -44,20 +44,25 @@ def main(arguments: list[str] | None = None) -> None:
         print("\n".join(case.name for case in chosen))
         return
     if options.report:
+        if not kept.exists():
+            parser.error(f"there are no figures in {kept} yet")
         write_report(load(kept), page, images)
         return
 
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = measure(chosen, scale, Path(folder), _tell)
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    run = Run(scale.name, date, describe(), tuple(rows))
+    run = Run(scale.name, date, describe(), ())
+    before = load(kept) if kept.exists() and chosen != every else run
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for row in measure(chosen, scale, Path(folder), _tell):
+            rows.append(row)
+            # Kept at once: a run that breaks off leaves what it found.
+            save(before.replaced(rows), kept)
     if chosen == every:
-        save(run, kept)
-        write_report(run, page, images)
+        write_report(load(kept), page, images)
         _tell(f"{page}: {(time.monotonic() - start) / 60:.1f} minutes")
         return
-    save(load(kept).replaced(rows) if kept.exists() else run, kept)
     for group in GROUPS:
         print(section(rows, group), end="")
 

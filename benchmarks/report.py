@@ -220,7 +220,10 @@ def _machine(run: Run) -> str:
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> str:
-    lines = [_line(("asked", "measured", "met", "where")), _line(("---", "---:", "---", "---"))]
+    lines = [
+        _line(("asked", "measured", "met", "where, or why")),
+        _line(("---", "---:", "---", "---")),
+    ]
     for verdict in verdicts:
         measured = "not measured" if verdict.measured is None else f"{verdict.measured:.2f}"
         met = {True: "yes", False: "**no**", None: ""}[verdict.met]

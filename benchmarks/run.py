@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from benchmarks.store import BUCKET, Store, store
 Report = Callable[[str], None]
 
 
-def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) -> list[Row]:
-    """Rows of all cases, each as soon as possible told to `report` in a line.
+def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) -> Iterator[Row]:
+    """Rows of all cases as soon as they are there; each is told to `report` in a line.
 
     Parameters
     ----------
@@ -32,17 +32,14 @@ def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) 
     """
     written = _written(chosen, scale, folder / BUCKET, report)
     table = recipes(scale)
-    rows: list[Row] = []
     with store(folder) as bytes_of:
         for number, case in enumerate(chosen, 1):
             task = case.selection.task(written[case.target])
             for link in (link for link in case.links if link in scale.links):
                 report(f"{number:3}/{len(chosen)} {case.name}, {link}")
-                found = _rows(case, table[case.target].title, task, link, bytes_of, scale)
-                for row in found:
+                for row in _rows(case, table[case.target].title, task, link, bytes_of, scale):
                     report(f"          {_told(row)}")
-                rows += found
-    return rows
+                    yield row
 
 
 def _written(

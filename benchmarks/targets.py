@@ -44,6 +44,7 @@ class Verdict:
     measured: float | None
     limit: float
     met: bool | None
+    #: Where it is met least, or why it can't be.
     detail: str = ""
 
 
@@ -70,6 +71,8 @@ class Ratio:
         Of the ratio.
     at_least
         Whether the limit is the least, not the most.
+    remark
+        Why the limit may not be met.
     """
 
     asked: str
@@ -77,6 +80,7 @@ class Ratio:
     under: tuple[tuple[Cell, ...], ...]
     limit: float
     at_least: bool = False
+    remark: str = ""
 
     def verdict(self, run: Run) -> Verdict:
         """Judge a run."""
@@ -87,7 +91,7 @@ class Ratio:
             return Verdict(self.asked, None, self.limit, None)
         measured = top / max(known, default=1.0)
         met = measured >= self.limit if self.at_least else measured <= self.limit
-        return Verdict(self.asked, measured, self.limit, met)
+        return Verdict(self.asked, measured, self.limit, met, "" if met else self.remark)
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,9 @@ def targets(scale: Scale) -> list[Target]:
         )
         return less, more
 
-    def against_highdicom(asked: str, case: str, least: float) -> Ratio:
+    def against_highdicom(asked: str, case: str, least: float, remark: str = "") -> Ratio:
         ours = ((Cell(case, ENGINE, FAR),),)
-        return Ratio(asked, Cell(case, HIGHDICOM, FAR), ours, least, at_least=True)
+        return Ratio(asked, Cell(case, HIGHDICOM, FAR), ours, least, at_least=True, remark=remark)
 
     native_less, native_more = growth("native", "besides_table")
     table_less, table_more = growth("eot", "besides_table")
@@ -157,8 +161,16 @@ def targets(scale: Scale) -> list[Target]:
             1.25,
         ),
         against_highdicom(
-            "a slide opens at least 10 × as fast as with highdicom + s3fs at 30 ms",
+            "a slide with an Extended Offset Table opens at least 10 × as fast as with "
+            "highdicom + s3fs at 30 ms",
             "open/slide-eot",
+            10,
+            "one request against two, of 30 ms each",
+        ),
+        against_highdicom(
+            "a slide without an offset table opens at least 10 × as fast as with highdicom + "
+            "s3fs at 30 ms",
+            "open/slide-none",
             10,
         ),
         against_highdicom(

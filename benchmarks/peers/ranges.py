@@ -45,9 +45,21 @@ class S3fsRanges(_Ranges):
 
 
 class ObstoreRanges(_Ranges):
-    """``obstore.get_range_async``, all at once."""
+    """``obstore.get_range_async``, all at once, over connections that are kept."""
+
+    def __init__(self) -> None:
+        self._stores: dict[str, S3Store] = {}
 
     def open(self, place: Place, task: Task) -> S3Store:
+        endpoint = place.storage_options["endpoint_url"]
+        if endpoint not in self._stores:
+            self._stores[endpoint] = self._store(place)
+        return self._stores[endpoint]
+
+    def close(self) -> None:
+        self._stores.clear()
+
+    def _store(self, place: Place) -> S3Store:
         bucket = place.url.removeprefix("s3://").partition("/")[0]
         return S3Store(
             bucket,
