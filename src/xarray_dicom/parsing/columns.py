@@ -98,7 +98,7 @@ def read_columns(
             found = found.where(found.item < n_frames)
         try:
             columns[path] = decode(octets, found, vr, n_frames, groups.little_endian, groups.nbytes)
-        except (ValueError, OverflowError, UnevenValuesError, RuntimeWarning) as error:
+        except (ValueError, ArithmeticError, UnevenValuesError) as error:
             names = " > ".join(tag_name(tag) for tag in path)
             raise CorruptDicomError(f"{place}: {names} can't be read: {error}") from error
     return Columns(columns, trace.walked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -235,8 +234,8 @@ def _parse(token: NDArray[np.bytes_], kind: str) -> NDArray[np.generic]:
         return token
     empty = np.strings.str_len(token) == 0
     filled = np.where(empty, b"0", token)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    # Filters of warnings are those of all threads; this is not.
+    with np.errstate(all="raise"):
         try:
             number: NDArray[np.generic] = filled.astype(kind)
         except ValueError:
