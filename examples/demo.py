@@ -89,10 +89,13 @@ def main() -> None:
                 "engine": "dicom",
                 "chunks": {},
                 "storage_options": storage_options(proxy),
+                "index_cache": folder / "known",
             }
             with step("open the slide", proxy):
                 slide = xr.open_dataset("s3://demo/slide.dcm", **store)
             print(slide, "\n")
+            with step("open the slide again, by what is kept of it", proxy):
+                slide = xr.open_dataset("s3://demo/slide.dcm", **store)
             middle = {axis: float(slide[axis].mean()) for axis in ("y", "x")}
             with step("read a region of 0.4 mm x 0.4 mm by its place in mm", proxy):
                 region = slide.image.sel(

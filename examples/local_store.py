@@ -43,7 +43,7 @@ def local_store(folder: Path, *, latency: float = 0.0) -> Iterator[LatencyProxy]
     port = free_port()
     command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--log-level", "ERROR"]
     command += ["--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off", str(folder)]
-    with served(command, port), LatencyProxy(port, latency) as proxy:
+    with served(command, port), LatencyProxy(port, latency, partial_status=True) as proxy:
         yield proxy
 
 
