@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import Any
 
@@ -46,6 +47,7 @@ class Cluster(Engine):
     def _start(self) -> None:
         from distributed import Client, LocalCluster
 
+        logging.getLogger("distributed").setLevel(logging.ERROR)
         cluster = self._stack.enter_context(
             LocalCluster(
                 n_workers=self.workers,
