@@ -27,10 +27,12 @@ _FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}
 #: Directories that are looked at before the file is given up.
 _MOST_DIRECTORIES = 8
 
-#: Bytes fetched to either side of a directory's start, and its share in the object.
-_LEAST_MARGIN, _MARGIN, _MARGIN_SHARE = 2**12, 2**15, 256
+#: Bytes fetched to either side of a directory's start: least and most, and most as a share of
+#: the object. Its columns, 16 bytes a tile at most, mostly lie beside it.
+_LEAST_MARGIN, _MARGIN, _MARGIN_SHARE = 2**12, 2**22, 256
+_TILE_COLUMNS = 16
 
-#: Item headers looked at that came with the header of the object.
+#: Item headers looked at, at most, among those that came with the header or the directory.
 _SAMPLE = 14
 
 
@@ -134,7 +136,8 @@ async def _find_tiles(
 ) -> tuple[Window, tuple[Field, Field]]:
     """Offsets and byte counts in the first directory that has as many tiles as there are frames."""
     seen: set[int] = set()
-    margin = min(_MARGIN, max(_LEAST_MARGIN, value.size // _MARGIN_SHARE))
+    columns = 2**15 + _TILE_COLUMNS * value.n_frames
+    margin = min(_MARGIN, columns, max(_LEAST_MARGIN, value.size // _MARGIN_SHARE))
     start, window = first, Window(value, 0, b"")
     while start and start not in seen and len(seen) < _MOST_DIRECTORIES:
         seen.add(start)
@@ -216,9 +219,10 @@ async def _check_items(
 ) -> None:
     """Hold the ends of the sequence of items, and a sample of these, to their tiles."""
     value = window.value
-    n_near = int(np.searchsorted(offset, len(value.header.head), side="right"))
-    near = np.linspace(0, max(0, n_near - 1), min(n_near, _SAMPLE)).astype(np.int64)
-    sample = np.unique(np.append(near, [0, offset.size // 2, offset.size - 1]))
+    came_along = (offset <= len(value.header.head)) | (offset - ITEM_HEADER >= window.start)
+    near = np.flatnonzero(came_along)
+    near = near[np.linspace(0, max(0, near.size - 1), min(near.size, _SAMPLE)).astype(np.int64)]
+    sample = np.unique(np.append(near, [0, offset.size - 1]))
     end = int(offset[-1] + length[-1])
     if end + ITEM_HEADER > value.end:
         raise UnusableTableError("it leads behind the pixel data")
