@@ -26,6 +26,11 @@ BUCKET = "images"
 KEY, SECRET = "reader", "reader-secret"
 SECONDS_TO_START = 20
 
+#: How long rclone goes by a listing. With 0 a timer of every folder it has seen goes off at
+#: once, again and again, until it serves nobody any more.
+LISTED_FOR = "2ms"
+SECONDS_LISTED = 0.01
+
 
 @dataclass(frozen=True)
 class Server:
@@ -128,10 +133,12 @@ def _writer(root: Path, url: str) -> tuple[Callable[[str, bytes], str], Callable
         partial = path.with_name(f".{path.name}.partial")
         partial.write_bytes(content)
         partial.replace(path)
+        time.sleep(SECONDS_LISTED)
         return f"{url}/{key}"
 
     def delete(key: str) -> None:
         (root / key).unlink()
+        time.sleep(SECONDS_LISTED)
 
     return put, delete
 
@@ -145,7 +152,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (root / BUCKET).mkdir()
     port = free_port()
     command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-    command += ["--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off", "--dir-cache-time", "0"]
+    command += [
+        "--auth-key",
+        f"{KEY},{SECRET}",
+        "--vfs-cache-mode",
+        "off",
+        "--dir-cache-time",
+        LISTED_FOR,
+    ]
     put, delete = _writer(root / BUCKET, f"s3://{BUCKET}")
     with served([*command, str(root)], port):
         yield Server(port, put, delete, _s3_options(port))
@@ -237,7 +251,7 @@ def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("http")
     port = free_port()
     command = [rclone, "serve", "http", "--addr", f"127.0.0.1:{port}"]
-    command += ["--vfs-cache-mode", "off", "--dir-cache-time", "0"]
+    command += ["--vfs-cache-mode", "off", "--dir-cache-time", LISTED_FOR]
     put, delete = _writer(root, f"http://127.0.0.1:{port}")
     with served([*command, str(root)], port):
         yield Server(port, put, delete)
