@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray import conventions
 from xarray.core import indexing
+from xarray.indexes import PandasIndex
 
 from xarray_dicom.index import frame_of_reference_coordinates, segment_coordinates
 from xarray_dicom.instance import Instance
@@ -197,23 +198,33 @@ def _for_variable(option: bool | Mapping[str, bool] | None, name: str) -> bool:
 
 
 def _coordinates(layout: ImageLayout, dropped: set[str]) -> xr.Coordinates:
-    variables = {
-        name: xr.Variable(coordinate.dims, coordinate.values, copy.copy(coordinate.attrs))
-        for name, coordinate in layout.coordinates.items()
-        if name not in dropped
-    }
-    plain = xr.Dataset(coords=variables)
-    merged = plain.coords
-    if "segment" in layout.dims:
+    variables: dict[Hashable, xr.Variable] = {}
+    indexes: dict[Hashable, xr.Index] = {}
+    for name, coordinate in layout.coordinates.items():
+        if name in dropped:
+            continue
+        variable = xr.Variable(coordinate.dims, coordinate.values, copy.copy(coordinate.attrs))
+        variables[name] = variable
+        if coordinate.dims == (name,):
+            index = PandasIndex.from_variables({name: variable}, options={})
+            variables.update(index.create_variables({name: variable}))
+            indexes[name] = index
+    for own in _own_indexes(layout, dropped):
+        variables.update(own.variables)
+        indexes.update(own.xindexes)
+    # In one go: to merge coordinates takes longer than to make them.
+    return xr.Coordinates(variables, indexes)
+
+
+def _own_indexes(layout: ImageLayout, dropped: set[str]) -> Iterator[xr.Coordinates]:
+    """Coordinates whose indexes are of this package."""
+    if "segment" in layout.dims and not {"segment", "segment_label"} & dropped:
         numbers = [segment.number for segment in layout.segments]
         labels = [segment.label for segment in layout.segments]
-        if not {"segment", "segment_label"} & dropped:
-            merged = merged.merge(segment_coordinates(numbers, labels)).coords
+        yield segment_coordinates(numbers, labels)
     reference = layout.frame_of_reference
     if reference is not None and "frame_of_reference" not in dropped:
-        guard = frame_of_reference_coordinates(reference.uid, reference.orientation)
-        merged = merged.merge(guard).coords
-    return merged
+        yield frame_of_reference_coordinates(reference.uid, reference.orientation)
 
 
 def preferred_chunks(layout: ImageLayout) -> dict[str, int]:

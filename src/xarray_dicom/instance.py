@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -322,27 +324,33 @@ def _number_of_frames(dataset: Dataset, location: str) -> int:
 
 def _wanted_paths(dataset: Dataset) -> dict[Path, str]:
     """Per-frame elements that layouts may ask for, with the VR that implicit VR leaves out."""
-    paths: dict[Path, str] = {
-        (tag(group), tag(name)): _vr(name, dataset) for name, group in FUNCTIONAL_GROUPS.items()
-    }
-    paths[UNIT_PATH] = "SH"
+    signed = dataset.get("PixelRepresentation") == 1
+    paths = dict(_known_paths(signed))
     for item in dataset.get("DimensionIndexSequence") or []:
         pointer = item.get("DimensionIndexPointer")
         group = item.get("FunctionalGroupPointer")
         if pointer is None:
             continue
         path: Path = (int(pointer),) if group is None else (int(group), int(pointer))
-        paths.setdefault(path, _vr(pointer, dataset))
+        paths.setdefault(path, _vr(pointer, signed))
     return paths
 
 
-def _vr(element: str | int, dataset: Dataset) -> str:
+@cache
+def _known_paths(signed: bool) -> Mapping[Path, str]:
+    """The elements of `FUNCTIONAL_GROUPS`, the same for every object."""
+    paths: dict[Path, str] = {
+        (tag(group), tag(name)): _vr(name, signed) for name, group in FUNCTIONAL_GROUPS.items()
+    }
+    return MappingProxyType({**paths, UNIT_PATH: "SH"})
+
+
+def _vr(element: str | int, signed: bool) -> str:
     """The VR of an element, chosen by the sign of the pixels where there are two."""
     try:
         first, *others = dictionary_VR(element).split(" or ")
     except KeyError:
         return "UN"
-    signed = dataset.get("PixelRepresentation") == 1
     return "SS" if signed and "SS" in others else first
 
 
