@@ -121,6 +121,15 @@ def decode(record: bytes, source: ByteSource) -> tuple[OpenInstance, list[str]] 
         return None
 
 
+def version_in(record: bytes) -> Fingerprint | None:
+    """The version of the object that a record tells of; None if it tells none."""
+    try:
+        head, _ = _parted(record)
+        return Fingerprint(number(head["size"]), text(head["version"]))
+    except Exception:
+        return None
+
+
 @cache
 def rules() -> str:
     """What tells records apart that other releases made, or that keep other elements."""

@@ -7,9 +7,9 @@ import asyncio
 from xarray_dicom.instance import OpenInstance, open_instance
 from xarray_dicom.notices import last_heard, notice, notices_heard
 from xarray_dicom.parsing.offsets import FrameOffsets
-from xarray_dicom.record.form import complete, decode, encode
+from xarray_dicom.record.form import complete, decode, encode, version_in
 from xarray_dicom.runtime import in_thread
-from xarray_dicom.storage import ByteSource
+from xarray_dicom.storage import ByteSource, FsspecSource
 from xarray_dicom.storage.blobs import BlobCache
 
 #: Records of fewer bytes are decoded sooner than a thread is woken.
@@ -20,6 +20,8 @@ async def open_remembered(
     source: ByteSource, cache: BlobCache | None, *, first: int
 ) -> OpenInstance:
     """Open one object, with one request for its version alone if it is known already.
+
+    If a listing has just told that version, no request is made.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ async def recall(source: ByteSource, cache: BlobCache) -> OpenInstance | None:
     Raises
     ------
     OSError
-        If the object itself is missing or forbidden.
+        If the object itself is missing or forbidden, and was asked for its version.
     """
     record = await _looked_up(source, cache)
     if record is None:
@@ -83,9 +85,10 @@ async def learn(source: ByteSource, cache: BlobCache, *, first: int) -> tuple[Op
 
 async def _looked_up(source: ByteSource, cache: BlobCache) -> bytes | None:
     """What is kept of `source`; if there is anything, the source is open afterwards."""
-    if not cache.is_far:
+    listed = isinstance(source, FsspecSource) and source.listed is not None
+    if listed or not cache.is_far:
         record = await cache.get(source)
-        if record is not None:
+        if record is not None and not (listed and _is_as_listed(source, record)):
             await source.open(0)
         return record
     looking = asyncio.ensure_future(cache.get(source))
@@ -95,6 +98,12 @@ async def _looked_up(source: ByteSource, cache: BlobCache) -> bytes | None:
         looking.cancel()
         raise
     return await looking
+
+
+def _is_as_listed(source: ByteSource, record: bytes) -> bool:
+    """Whether a listing told the version that the record is of, which is pinned then."""
+    known = version_in(record)
+    return isinstance(source, FsspecSource) and known is not None and source.pin_listed(known)
 
 
 def _remember_scan(

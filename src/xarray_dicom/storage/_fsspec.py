@@ -48,6 +48,8 @@ class FsspecSource:
         Keywords of the filesystem; for a chain keyed by protocol, as in fsspec.
     fingerprint
         The version to insist on.
+    listed
+        The version that a listing has just told: a hint, which isn't pickled.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class FsspecSource:
         url: str,
         storage_options: Mapping[str, Any] | None = None,
         fingerprint: Fingerprint | None = None,
+        *,
+        listed: Fingerprint | None = None,
     ) -> None:
         if protocol_of(url) in ("file", "local") and not split_link(url)[1]:
             url = _absolute(url)
         self.url = url
         self.storage_options = dict(storage_options or {})
+        self.listed = listed
         self._fingerprint = fingerprint
         self._bound: tuple[Runtime, Store] | None = None
         self._linked: tuple[Runtime, Link | None] | None = None
@@ -108,6 +113,21 @@ class FsspecSource:
     def beside(self, suffix: str) -> FsspecSource:
         """The object whose URL has `suffix` appended to its path."""
         return FsspecSource(with_suffix(self.url, suffix), self.storage_options)
+
+    def pin_listed(self, known: Fingerprint) -> bool:
+        """Pin `known` without a request, if it is the version that the listing told.
+
+        A listing alone is never enough: not every store spells versions there as it does in
+        its replies, so `known` must come from a reply.
+
+        Returns
+        -------
+        bool
+            Whether `known` is pinned now.
+        """
+        if self._fingerprint is None and known.version and known == self.listed:
+            self._fingerprint = known
+        return self._fingerprint == known
 
     async def open(self, length: int) -> Head:
         """Fetch up to `length` first bytes and pin the version, in one request.

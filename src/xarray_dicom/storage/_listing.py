@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage._chain import version_of
 from xarray_dicom.storage._filesystems import filesystem_class, filesystem_of, store_of
 from xarray_dicom.storage._fsspec import FsspecSource
-from xarray_dicom.storage._generic import is_asynchronous
+from xarray_dicom.storage._generic import fingerprint_of, is_asynchronous
 from xarray_dicom.storage._sealed import SUFFIX
 from xarray_dicom.storage._url import is_cache, options_of_rest, protocol_of, split_link
+from xarray_dicom.storage.source import Fingerprint
 
 
 def names_several(url: str) -> bool:
@@ -28,7 +30,7 @@ async def list_sources(source: FsspecSource) -> list[FsspecSource]:
 
     Folders are listed with everything below them, on web servers one level. Hidden files
     (``.DS_Store``), entries of the index cache, empty objects that stand for folders, and the
-    folder's own marker are left out.
+    folder's own marker are left out. Each source has the version that the listing told.
 
     Raises
     ------
@@ -36,13 +38,32 @@ async def list_sources(source: FsspecSource) -> list[FsspecSource]:
         If there are none.
     """
     with source.errors_named("the listing"):
-        paths = await _paths(source.url, source.storage_options)
-    if not paths:
+        found = await _listing(source.url, source.storage_options)
+    if not found:
         raise FileNotFoundError(2, "no object here, and none below", source.location)
-    return [FsspecSource(url, source.storage_options) for url in paths]
+    return [
+        FsspecSource(url, source.storage_options, listed=_listed(url, entry))
+        for url, entry in found
+    ]
 
 
-async def _paths(url: str, options: Mapping[str, Any]) -> list[str]:
+def _listed(url: str, entry: Mapping[str, Any]) -> Fingerprint | None:
+    """The version in an entry; None in a chain, whose versions are those of what lies behind."""
+    if split_link(url)[1]:
+        return None
+    etag = entry.get("ETag")
+    if protocol_of(url) in ("s3", "s3a") and isinstance(etag, str) and '"' not in etag:
+        # Some servers leave the quotes out where they list, but not in their replies.
+        entry = {**entry, "ETag": f'"{etag}"'}
+    try:
+        return fingerprint_of(entry)
+    except (OSError, TypeError, ValueError):
+        # Web pages that list files tell no sizes.
+        return None
+
+
+async def _listing(url: str, options: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """URL and entry of each object, sorted by URL."""
     version = None
     _, rest = split_link(url)
     if rest and not is_cache(url):
@@ -57,14 +78,14 @@ async def _paths(url: str, options: Mapping[str, Any]) -> list[str]:
         found = await in_thread(lambda: getattr(filesystem, verb)(path, detail=True))
     # What a pattern matches is looked at by its last part alone.
     folder = path if verb == "find" else None
-    names = [
-        name
+    entries = [
+        (_with_path(url, name), entry)
         for name, entry in found.items()
         if entry.get("type") != "directory"
         and not _is_hidden(name, folder)
         and not name.partition("?")[0].endswith(SUFFIX)
     ]
-    return sorted(_with_path(url, name) for name in names)
+    return sorted(entries, key=itemgetter(0))
 
 
 def _is_hidden(name: str, folder: str | None) -> bool:
