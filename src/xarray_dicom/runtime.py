@@ -10,16 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import sys
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, TypeVar
-from weakref import WeakSet
+
+from xarray_dicom.decoding import (
+    Caller,
+    DecodePool,
+    DecodeThreads,
+    Slots,
+    cpu_count,
+    on_behalf_of,
+)
 
 T = TypeVar("T")
 
@@ -27,13 +32,6 @@ T = TypeVar("T")
 MEMORY_BUDGET = 256 * 2**20
 
 STORAGE_THREADS = 16
-
-
-def cpu_count() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ByteBudget:
@@ -84,100 +82,6 @@ class ByteBudget:
                 turn.set_result(None)
 
 
-@dataclass(slots=True, eq=False)
-class Slots:
-    """Decode threads that the reads of one kind of caller may occupy together."""
-
-    limit: int
-    occupied: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Caller:
-    """Whoever waits for a call of `run`: takes turns with others at decoding."""
-
-    slots: Slots
-
-
-#: On whose behalf a coroutine runs; None for what nobody waits for.
-_caller: ContextVar[Caller | None] = ContextVar("xarray-dicom-caller", default=None)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    future: Future[Any]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-
-    def run(self) -> None:
-        if not self.future.set_running_or_notify_cancel():
-            return
-        try:
-            self.future.set_result(self.function(*self.args))
-        except BaseException as error:
-            self.future.set_exception(error)
-
-
-class DecodePool(Executor):
-    """Threads that decode; callers take turns, whatever the number of jobs each has waiting.
-
-    Parameters
-    ----------
-    threads
-        How many there are.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, "xarray-dicom-decode")
-        self._unlimited = Caller(Slots(threads))
-        self._lock = threading.Lock()
-        self._waiting: OrderedDict[Caller, deque[_Job]] = OrderedDict()
-        #: Turns that could not be used as all who waited had their slots occupied.
-        self._unused = 0
-
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run `function` for the caller on whose behalf the current coroutine runs."""
-        if kwargs:
-            raise TypeError("jobs of the decode pool have no keywords")
-        future: Future[T] = Future()
-        caller = _caller.get() or self._unlimited
-        with self._lock:
-            self._waiting.setdefault(caller, deque()).append(_Job(future, function, args))
-        self._threads.submit(self._take_turn)
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait, cancel_futures=cancel_futures)
-
-    def _take_turn(self) -> None:
-        with self._lock:
-            caller = self._next()
-            if caller is None:
-                self._unused += 1
-                return
-            jobs = self._waiting[caller]
-            job = jobs.popleft()
-            if jobs:
-                self._waiting.move_to_end(caller)
-            else:
-                del self._waiting[caller]
-            caller.slots.occupied += 1
-        job.run()
-        with self._lock:
-            caller.slots.occupied -= 1
-            again = self._unused > 0
-            self._unused -= again
-        if again:
-            self._threads.submit(self._take_turn)
-
-    def _next(self) -> Caller | None:
-        for caller in self._waiting:
-            if caller.slots.occupied < caller.slots.limit:
-                return caller
-        return None
-
-
 class Runtime:
     """The loop, pools and budget of one process, each made on first use."""
 
@@ -189,9 +93,7 @@ class Runtime:
         self._decode: DecodePool | None = None
         self._storage: ThreadPoolExecutor | None = None
         self._shared: dict[Hashable, Any] = {}
-        self._anyone = Slots(cpu_count())
-        self._dask = Slots(0)
-        self._dask_workers: WeakSet[Any] = WeakSet()
+        self._decode_threads = DecodeThreads()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -214,24 +116,8 @@ class Runtime:
             return self._decode
 
     def slots(self) -> Slots:
-        """Decode threads for a read that this thread asks for.
-
-        All of them, but for a task of dask no more than its worker has threads, all workers
-        of this process together: the other processors are other workers'.
-        """
-        distributed = sys.modules.get("distributed")
-        try:
-            worker = distributed.get_worker() if distributed else None
-        except (ValueError, AttributeError):
-            worker = None
-        if worker is None:
-            return self._anyone
-        with self._lock:
-            self._dask_workers.add(worker)
-            working = [one for one in self._dask_workers if one.status.name != "closed"]
-            threads = sum(one.state.nthreads for one in working)
-            self._dask.limit = max(1, min(cpu_count(), threads))
-        return self._dask
+        """Decode threads for a read that this thread asks for; see `DecodeThreads`."""
+        return self._decode_threads.slots()
 
     @property
     def storage_pool(self) -> ThreadPoolExecutor:
@@ -297,11 +183,11 @@ async def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def _calling(current: Runtime) -> Iterator[None]:
     """Coroutines that are handed to the loop meanwhile run on behalf of a new caller."""
-    token = _caller.set(Caller(current.slots()))
+    token = on_behalf_of.set(Caller(current.slots()))
     try:
         yield
     finally:
-        _caller.reset(token)
+        on_behalf_of.reset(token)
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:

@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 from generate.slide import slide
-from xarray_dicom.runtime import Caller, DecodePool, Slots, _caller, cpu_count, runtime
+from xarray_dicom.decoding import Caller, DecodePool, Slots, cpu_count, on_behalf_of
+from xarray_dicom.runtime import runtime
 
 SECONDS = 30
 
@@ -33,11 +34,11 @@ def pool() -> Iterator[Callable[[int], DecodePool]]:
 
 
 def submit(pool: DecodePool, caller: Caller, function: Callable[..., Any], *args: Any) -> Any:
-    token = _caller.set(caller)
+    token = on_behalf_of.set(caller)
     try:
         return pool.submit(function, *args)
     finally:
-        _caller.reset(token)
+        on_behalf_of.reset(token)
 
 
 class Gauge:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_dicom.decoding import cpu_count
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frames import FrameArray
@@ -20,7 +21,7 @@ from xarray_dicom.reading.canvas import Canvas, Pixels
 from xarray_dicom.reading.drawing import Located, Request, draw
 from xarray_dicom.reading.grid import Plan
 from xarray_dicom.reading.stream import Sought, draw_passing
-from xarray_dicom.runtime import cpu_count, runtime
+from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.ranges import merge
 
 T = TypeVar("T")

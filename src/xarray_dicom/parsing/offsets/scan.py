@@ -10,6 +10,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_dicom.decoding import cpu_count
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.notices import notice, notices_heard
 from xarray_dicom.parsing.elements import Header
@@ -20,7 +21,7 @@ from xarray_dicom.parsing.offsets.passing import Lease, Stream
 from xarray_dicom.parsing.offsets.tables import ItemOffsets
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.progress import Progress, progress
-from xarray_dicom.runtime import MEMORY_BUDGET, cpu_count, runtime
+from xarray_dicom.runtime import MEMORY_BUDGET, runtime
 from xarray_dicom.storage.source import ByteSource
 
 #: Bytes of one request, and requests in flight.
