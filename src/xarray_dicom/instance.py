@@ -16,11 +16,12 @@ from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.parsing.columns import read_columns
+from xarray_dicom.parsing.conversions import Conversions, as_tag, plain_numbers
 from xarray_dicom.parsing.damage import values_read
 from xarray_dicom.parsing.elements import Column, Header, Path
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.header import read_header
-from xarray_dicom.parsing.imagepixel import read_format
+from xarray_dicom.parsing.imagepixel import common_format
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.parsing.offsets import FrameOffsets, Scan, Stream, find_offsets
 from xarray_dicom.pixels.codecs import require_frames
@@ -164,16 +165,23 @@ class OpenInstance:
         File meta and data set, without pixel data and per-frame functional groups.
     columns
         Values per frame by path in the Per-Frame Functional Groups Sequence.
+    conversions
+        What was converted already; the instances of a series share it.
     """
 
     instance: Instance
     dataset: Dataset
     columns: dict[Path, Column]
+    conversions: Conversions = field(default_factory=Conversions, repr=False)
 
     @property
     def location(self) -> str:
         """Where the object lies, fit to be shown."""
         return self.instance.source.location
+
+    def get(self, keyword: str) -> Any:
+        """Value of an element at the root; None where it is absent."""
+        return self.conversions.value(self.dataset, tag(keyword))
 
     def column(self, keyword: str) -> Column | None:
         """Values of an element in every frame: per-frame group, else shared group, else root.
@@ -184,7 +192,7 @@ class OpenInstance:
         try:
             if group is not None:
                 return self.pointed(tag(keyword), tag(group))
-            return self._broadcast(self.dataset.get(keyword), dictionary_VR(keyword))
+            return self._at_root(tag(keyword), _dictionary_vr(keyword))
         except (ValueError, TypeError, OverflowError) as error:
             raise CorruptDicomError(
                 f"{self.location}: {keyword} {tag_name(tag(keyword))} can't be read: {error}"
@@ -206,9 +214,20 @@ class OpenInstance:
             if holder is not None and element in holder:
                 item = holder[element]
                 return self._broadcast(item.value, item.VR)
-        if group is not None and element in self.dataset:
-            return self._broadcast(self.dataset[element].value, self.dataset[element].VR)
-        return None
+        return None if group is None else self._at_root(element)
+
+    def _at_root(self, element: int, vr: str = "") -> Column | None:
+        """Value of a root element as that of every frame, as if it were of `vr`."""
+        dataset = self.dataset
+
+        def convert() -> Column | None:
+            row = plain_numbers(dataset, element) if vr in ("", "DS") else None
+            if row is not None:
+                return self._rows(row)
+            found = dataset[element]
+            return self._broadcast(found.value, vr or found.VR)
+
+        return self.conversions.once(dataset, element, (vr, self.instance.n_frames), convert)
 
     def per_frame(self, keyword: str) -> Column | None:
         """Values in the per-frame functional groups alone; None where no frame has one."""
@@ -255,6 +274,9 @@ class OpenInstance:
             row = np.asarray([kind(v) for v in values])
         else:
             row = np.asarray([str(v).encode() for v in values])
+        return self._rows(row)
+
+    def _rows(self, row: NDArray[Any]) -> Column:
         n = self.instance.n_frames
         return Column(
             np.broadcast_to(row, (n, len(row))), np.broadcast_to(np.int32(len(row)), (n,))
@@ -291,9 +313,9 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     if header.inflated is not None:
         source = InflatedSource(source, header.inflated)
     with values_read(source.location, OSError):
-        pixel_format = read_format(dataset, header.transfer_syntax, header.pixel, source.location)
+        pixel_format = common_format(header, header.pixel, source.location)
         n_frames = _number_of_frames(dataset, source.location)
-        wanted = _wanted_paths(dataset)
+        wanted = {} if header.per_frame is None else _wanted_paths(dataset)
     with values_read(source.location):
         offsets = await find_offsets(source, header, n_frames, pixel_format)
     columns: dict[Path, Column] = {}
@@ -354,6 +376,12 @@ def _vr(element: str | int, signed: bool) -> str:
     return "SS" if signed and "SS" in others else first
 
 
+@cache
+def _dictionary_vr(keyword: str) -> str:
+    return dictionary_VR(keyword)
+
+
+@cache
 def tag(keyword: str) -> int:
     """Tag number of a keyword of the DICOM dictionary."""
     found = tag_for_keyword(keyword)
@@ -371,8 +399,10 @@ UNIT_PATH: Path = (
 
 
 def _first_item(dataset: Dataset, sequence: str | int) -> Dataset | None:
-    found: Any = dataset.get(sequence)
-    items: Iterable[Dataset] | None = getattr(found, "value", found)
+    number = tag(sequence) if isinstance(sequence, str) else sequence
+    if as_tag(number) not in dataset:
+        return None
+    items: Iterable[Dataset] | None = dataset[as_tag(number)].value
     if not items:
         return None
     return next(iter(items), None)

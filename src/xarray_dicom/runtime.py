@@ -138,6 +138,11 @@ class Runtime:
             kept: T = self._shared.setdefault(key, made)
             return kept
 
+    def known(self, key: Hashable) -> Any:
+        """What `shared` gave for `key` before; None if nobody asked for it yet."""
+        with self._lock:
+            return self._shared.get(key)
+
     def on_loop(self) -> bool:
         """Whether the caller runs in the loop's own thread."""
         return self._thread is not None and threading.current_thread() is self._thread

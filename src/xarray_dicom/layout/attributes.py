@@ -9,6 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from xarray_dicom.instance import tag
+from xarray_dicom.parsing.conversions import Conversions
 from xarray_dicom.parsing.damage import VALUE_ERRORS
 
 #: Identifiers of class, study, series and instance; modality, maker and technique. Free text,
@@ -63,21 +65,34 @@ SHOWN = (
     "ImagedVolumeDepth",
 )
 
+_NUMBERS = {keyword: tag(keyword) for keyword in SHOWN}
 
-def dataset_attributes(datasets: Sequence[Dataset]) -> dict[str, Any]:
-    """The shown attributes that all `datasets` agree on, as str, int, float or flat lists."""
+
+def dataset_attributes(
+    datasets: Sequence[Dataset], conversions: Conversions | None = None
+) -> dict[str, Any]:
+    """The shown attributes that all `datasets` agree on, as str, int, float or flat lists.
+
+    Parameters
+    ----------
+    datasets
+        Of the instances of an image.
+    conversions
+        What was converted already.
+    """
     first, *others = datasets
+    known = Conversions() if conversions is None else conversions
     attrs = {}
-    for keyword in SHOWN:
-        value = _shown(first, keyword)
-        if value is not None and all(_shown(other, keyword) == value for other in others):
-            attrs[keyword] = value
+    for keyword, number in _NUMBERS.items():
+        value = _shown(first, number, known)
+        if value is not None and all(_shown(other, number, known) == value for other in others):
+            attrs[keyword] = list(value) if isinstance(value, list) else value
     return attrs
 
 
-def _shown(dataset: Dataset, keyword: str) -> Any:
+def _shown(dataset: Dataset, number: int, known: Conversions) -> Any:
     try:
-        return _plain(dataset.get(keyword))
+        return known.once(dataset, number, "shown", lambda: _plain(dataset[number].value))
     except VALUE_ERRORS:
         # What pydicom can't take for a value is not worth losing the image for.
         return None

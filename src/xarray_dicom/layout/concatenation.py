@@ -65,7 +65,7 @@ def join(opened: Sequence[OpenInstance]) -> list[Whole]:
     """
     groups: dict[str, list[OpenInstance]] = {}
     for position, one in enumerate(opened):
-        uid = one.dataset.get("ConcatenationUID")
+        uid = one.get("ConcatenationUID")
         groups.setdefault(str(uid) if uid else f"#{position}", []).append(one)
     return [
         Whole((members[0],), (0,)) if uid.startswith("#") else _joined(members)

@@ -78,6 +78,13 @@ class FrameSet:
             return None
         if len(parts) == 1 and len(found[0].values) == len(self.frames):
             return found[0]
+        if len(found) == len(parts) and all(part is found[0] for part in found):
+            # Instances of one frame that have the same bytes share a column.
+            values, count = found[0].values[:1], found[0].count[:1]
+            n = len(self.frames)
+            return Column(
+                np.broadcast_to(values, (n, values.shape[1])), np.broadcast_to(count, (n,))
+            )
         width = max(part.values.shape[1] for part in found)
         kind = np.result_type(*(part.values.dtype for part in found))
         starts = frame_starts(self.instances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xarray_dicom.errors import DicomError, DicomWarning
 from xarray_dicom.instance import OpenInstance
@@ -17,6 +17,7 @@ from xarray_dicom.layout.segmentation import is_segmentation, layout_segmentatio
 from xarray_dicom.layout.slide import layout_slide
 from xarray_dicom.layout.tiled import is_tiled
 from xarray_dicom.layout.volume import layout_frames, split_images
+from xarray_dicom.parsing.conversions import Conversions
 
 #: Images by the path of their group; the only image of its kind has the path ``""``.
 Layouts = dict[str, ImageLayout]
@@ -123,7 +124,7 @@ def lay_out(opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bo
     """
     series: dict[str, list[OpenInstance]] = {}
     for one in _once(opened):
-        series.setdefault(str(one.dataset.get("SeriesInstanceUID")), []).append(one)
+        series.setdefault(str(one.get("SeriesInstanceUID")), []).append(one)
     images = [_lay_out_series(members, options, alone) for members in series.values()]
     if not any(images):
         raise DicomError(
@@ -156,11 +157,15 @@ def _lay_out_series(
 
 
 def _once(opened: Sequence[OpenInstance]) -> list[OpenInstance]:
-    """Each SOP instance once; a copy of one that is there already is passed over."""
+    """Each SOP instance once; a copy of one that is there already is passed over.
+
+    They share what is converted of their headers.
+    """
     seen: dict[str, OpenInstance] = {}
     kept = []
+    conversions = Conversions()
     for one in opened:
-        uid = str(one.dataset.get("SOPInstanceUID") or one.location)
+        uid = str(one.get("SOPInstanceUID") or one.location)
         if uid in seen:
             warnings.warn(
                 f"{one.location}: the same SOP instance as {seen[uid].location}, and passed over",
@@ -169,7 +174,7 @@ def _once(opened: Sequence[OpenInstance]) -> list[OpenInstance]:
             )
             continue
         seen[uid] = one
-        kept.append(one)
+        kept.append(replace(one, conversions=conversions))
     return kept
 
 

@@ -16,7 +16,7 @@ SOP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
 
 def is_parametric_map(opened: OpenInstance) -> bool:
     """Whether an object is a parametric map."""
-    return str(opened.dataset.get("SOPClassUID")) == SOP_CLASS
+    return str(opened.get("SOPClassUID")) == SOP_CLASS
 
 
 def parametric_values(

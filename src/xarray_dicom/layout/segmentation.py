@@ -76,7 +76,7 @@ class _Place:
 
 def is_segmentation(opened: OpenInstance) -> bool:
     """Whether an object is a segmentation."""
-    return str(opened.dataset.get("SOPClassUID")) in SOP_CLASSES
+    return str(opened.get("SOPClassUID")) in SOP_CLASSES
 
 
 def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:

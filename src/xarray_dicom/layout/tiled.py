@@ -62,11 +62,10 @@ class MatrixGeometry:
 
 def is_tiled(opened: OpenInstance) -> bool:
     """Whether the frames of an image are tiles of a total pixel matrix."""
-    dataset = opened.dataset
-    if dataset.get("TotalPixelMatrixRows") and dataset.get("TotalPixelMatrixColumns"):
+    if opened.get("TotalPixelMatrixRows") and opened.get("TotalPixelMatrixColumns"):
         return True
     # Labels and overviews come without the size of a matrix that is one frame anyway.
-    return str(dataset.get("SOPClassUID")) == WHOLE_SLIDE and opened.instance.n_frames == 1
+    return str(opened.get("SOPClassUID")) == WHOLE_SLIDE and opened.instance.n_frames == 1
 
 
 def matrix_size(opened: OpenInstance) -> tuple[int, int]:

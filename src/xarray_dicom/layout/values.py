@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import OpenInstance, tag
 from xarray_dicom.layout.image import Coordinate, Linear
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.realworld import real_world_values
 from xarray_dicom.layout.units import unit_of
+from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import PerFrame, Rescale, Stored, Transform
@@ -152,7 +153,7 @@ def _pixel_attrs(pixel_format: PixelFormat, padding: Padding | None) -> dict[str
 
 def _modality(opened: Sequence[OpenInstance], stored: np.dtype[Any]) -> Transform:
     """The modality transforms of all instances as one, by frame number through all of them."""
-    transforms = [_instance_transform(one, stored) for one in opened]
+    transforms = _instance_transforms(opened, stored)
     counts = [one.instance.n_frames for one in opened]
     if all(isinstance(transform, Rescale) for transform in transforms):
         slopes, intercepts = (
@@ -171,6 +172,33 @@ def _modality(opened: Sequence[OpenInstance], stored: np.dtype[Any]) -> Transfor
         return transforms[0]
     choice = np.repeat(np.arange(len(transforms)), counts)
     return PerFrame(tuple(transforms), tuple(choice.tolist()))
+
+
+#: What the modality transform of a classic instance is made of; it has none of the others.
+_LINEAR = tuple(
+    map(tag, ("PhotometricInterpretation", "SOPClassUID", "RescaleSlope", "RescaleIntercept"))
+)
+_NOT_LINEAR = tuple(
+    map(
+        as_tag,
+        map(tag, ("ModalityLUTSequence", "SharedFunctionalGroupsSequence", "DoseGridScaling")),
+    )
+)
+
+
+def _instance_transforms(opened: Sequence[OpenInstance], stored: np.dtype[Any]) -> list[Transform]:
+    """The modality transform of each instance; those with the same bytes share it."""
+    known: dict[tuple[Spelling | None, ...], Transform] = {}
+    transforms = []
+    for one in opened:
+        key = tuple(spelling_of(one.dataset, element) for element in _LINEAR)
+        if one.columns or None in key or any(element in one.dataset for element in _NOT_LINEAR):
+            transforms.append(_instance_transform(one, stored))
+            continue
+        if key not in known:
+            known[key] = _instance_transform(one, stored)
+        transforms.append(known[key])
+    return transforms
 
 
 def _instance_transform(opened: OpenInstance, stored: np.dtype[Any]) -> Transform:

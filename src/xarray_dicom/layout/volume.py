@@ -139,7 +139,7 @@ def layout_frames(
         frames=array,
         coordinates=coordinates,
         attrs=pixels.attrs,
-        dataset_attrs=dataset_attributes([one.dataset for one in frames.opened]),
+        dataset_attrs=dataset_attributes([one.dataset for one in frames.opened], first.conversions),
         coordinate_system=planes.coordinate_system,
         affine=planes.affine,
         frame_of_reference=frame_of_reference(first, planes.orientation),
@@ -160,7 +160,7 @@ def warn_without_position(frames: FrameSet) -> None:
 
 def _warn_of_mosaic(frames: FrameSet) -> None:
     """Say that an image of many slices side by side, as Siemens scanners write, is left so."""
-    mosaics = [one for one in frames.opened if "MOSAIC" in (one.dataset.get("ImageType") or ())]
+    mosaics = [one for one in frames.opened if "MOSAIC" in (one.get("ImageType") or ())]
     if mosaics:
         warnings.warn(
             f"{mosaics[0].location}: a Siemens mosaic, whose slices lie side by side in one "

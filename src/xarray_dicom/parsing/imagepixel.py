@@ -7,7 +7,8 @@ from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.notices import notice
-from xarray_dicom.parsing.elements import PixelElement
+from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
+from xarray_dicom.parsing.elements import Header, PixelElement
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.pixels.format import PixelFormat
 
@@ -22,6 +23,27 @@ ASSUMED = {
     "BitsStored": "all bits allocated are taken as stored",
     "PixelRepresentation": "pixels are taken as unsigned",
 }
+
+
+#: What a pixel format is made of, and whether pixels are read without it, as is then noticed.
+_FORMAT_ELEMENTS = {
+    tag_for_keyword(keyword) or 0: silent
+    for keyword, silent in {
+        "BitsAllocated": False,
+        "BitsStored": False,
+        "HighBit": True,
+        "Rows": False,
+        "Columns": False,
+        "SamplesPerPixel": True,
+        "PixelRepresentation": False,
+        "PhotometricInterpretation": False,
+        "PlanarConfiguration": True,
+    }.items()
+}
+
+#: Pixel formats made last, by everything that they were made of.
+_formats: dict[tuple[str, str, str, tuple[Spelling | None, ...]], PixelFormat] = {}
+_MOST_FORMATS = 256
 
 
 def read_format(
@@ -84,6 +106,28 @@ def read_format(
             f"{stored}"
         )
     return pixel_format
+
+
+def common_format(header: Header, pixel: PixelElement, location: str) -> PixelFormat:
+    """As `read_format`, once for all headers of the same bytes."""
+    dataset = header.dataset
+    spellings = []
+    for element, silent in _FORMAT_ELEMENTS.items():
+        spelling = spelling_of(dataset, element)
+        absent = spelling is None and as_tag(element) not in dataset
+        stated = spelling is not None and spelling[2].strip(b" ") != b""
+        if not (stated or (absent and silent)):
+            # What is assumed of it is noticed for each object.
+            return read_format(dataset, header.transfer_syntax, pixel, location)
+        spellings.append(spelling)
+    key = (header.transfer_syntax, pixel.keyword, pixel.vr, tuple(spellings))
+    found = _formats.get(key)
+    if found is None:
+        found = read_format(dataset, header.transfer_syntax, pixel, location)
+        if len(_formats) >= _MOST_FORMATS:
+            _formats.clear()
+        _formats[key] = found
+    return found
 
 
 def _colour(dataset: Dataset, location: str) -> tuple[str, int]:

@@ -77,7 +77,10 @@ async def filesystem_of(
         kind = filesystem_class(protocol)
         combined = {**kind._get_kwargs_from_urls(url), **options}
         key = ("filesystem", protocol, frozen(combined))
-        filesystem = await in_thread(current.shared, key, lambda: _make(protocol, kind, combined))
+        # To wake a thread takes longer than all else here.
+        filesystem = current.known(key) or await in_thread(
+            current.shared, key, lambda: _make(protocol, kind, combined)
+        )
         return filesystem, kind._strip_protocol(url)
     if is_cache(url):
         key = ("filesystem", _protocols(url), frozen(options))

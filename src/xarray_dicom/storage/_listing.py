@@ -48,8 +48,11 @@ async def list_sources(source: FsspecSource) -> list[FsspecSource]:
 
 
 def _listed(url: str, entry: Mapping[str, Any]) -> Fingerprint | None:
-    """The version in an entry; None in a chain, whose versions are those of what lies behind."""
-    if split_link(url)[1]:
+    """The version in an entry; None where it is spelled otherwise than in a reply.
+
+    Versions in a chain are those of what lies behind; times of files are told in nanoseconds.
+    """
+    if split_link(url)[1] or protocol_of(url) in ("file", "local"):
         return None
     etag = entry.get("ETag")
     if protocol_of(url) in ("s3", "s3a") and isinstance(etag, str) and '"' not in etag:
