@@ -302,8 +302,9 @@ def no_budget_is_lost() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_requests")
 def test_an_interrupt_gives_the_budget_back(blob: bytes, expected: NDArray[Any]) -> None:
-    source = Delayed(BytesSource(blob), 0.2)
+    source = Delayed(BytesSource(blob), 0)
     image = xr.open_dataset(source, engine="dicom", memory_budget=2**17).image
+    source.seconds = SECONDS
     source.started.clear()
 
     def interrupt() -> None:
