@@ -12,6 +12,7 @@ from benchmarks.peers import (
     DECODING,
     ENGINE,
     HIGHDICOM,
+    KEPT,
     OBSTORE_RANGES,
     OPENSLIDE,
     S3FS_RANGES,
@@ -173,7 +174,9 @@ def cases(scale: Scale) -> list[Case]:
             (NEAR, FAR),
             (ENGINE, BY_S3FS, OBSTORE_RANGES, S3FS_RANGES),
         ),
-        Case("level", "slide-eot", level, (LOCAL, NARROW), (*READERS[::2], *RAW), memory=True),
+        Case(
+            "level", "slide-eot", level, (LOCAL, NARROW), (*READERS[::2], *RAW, KEPT), memory=True
+        ),
         *(
             Case("coding", f"coded-{key}", half, HERE_AND_FAR, (*READERS, *RAW))
             for key in objects.CODINGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.peers.base import Peer, Task
 from benchmarks.peers.cluster import Cluster
-from benchmarks.peers.decoding import RawDecoding
+from benchmarks.peers.decoding import KeptDecoding, RawDecoding
 from benchmarks.peers.highdicom import Highdicom
 from benchmarks.peers.openslide import OpenSlide
 from benchmarks.peers.ours import Engine
@@ -21,6 +21,7 @@ HIGHDICOM = "highdicom + s3fs"
 WSIDICOM = "wsidicom"
 OPENSLIDE = "openslide"
 DECODING = "imagecodecs, thread pool"
+KEPT = "imagecodecs, thread pool, pixels kept"
 OBSTORE_RANGES = "obstore ranges"
 S3FS_RANGES = "s3fs ranges"
 
@@ -38,6 +39,7 @@ PEERS: dict[str, Peer] = {
     WSIDICOM: Wsidicom(),
     OPENSLIDE: OpenSlide(),
     DECODING: RawDecoding(),
+    KEPT: KeptDecoding(),
     OBSTORE_RANGES: ObstoreRanges(),
     S3FS_RANGES: S3fsRanges(),
     **{cluster(workers): Cluster(workers) for workers in FULL.workers},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.peers.base import Peer, Task
 from benchmarks.store import Place
 from generate.streamed import is_monochrome
-from xarray_dicom.runtime import cpu_count
+from xarray_dicom.decoding import cpu_count
 
 DECODERS: dict[str, Callable[..., object]] = {
     "jpeg-ybr422": imagecodecs.jpeg8_decode,
@@ -51,19 +51,42 @@ class RawDecoding(Peer):
         return codestreams
 
     def act(self, place: Place, task: Task, subject: list[bytes]) -> None:
-        batches = [subject[i : i + BATCH] for i in range(0, len(subject), BATCH)]
         codec, tile = task.target.codec, task.target.tile
         assert codec is not None
-        decode = functools.partial(self._decode, codec, tile)
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            list(pool.map(decode, batches))
-
-    def _decode(self, codec: str, tile: int, codestreams: list[bytes]) -> None:
         shape = (tile, tile) if is_monochrome(codec) else (tile, tile, 3)
-        out: NDArray[np.uint8] = np.empty(shape, np.uint8)
-        decoder = DECODERS[codec]
-        for codestream in codestreams:
-            decoder(codestream, out=out)
+        starts = range(0, len(subject), BATCH)
+        batches = [subject[start : start + BATCH] for start in starts]
+        outputs = self._outputs(len(subject), shape)
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            list(pool.map(functools.partial(_decode, DECODERS[codec], outputs), starts, batches))
+
+    def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
+        """Where each frame is decoded to."""
+
+        def scratch(frame: int) -> NDArray[np.uint8]:
+            known: NDArray[np.uint8] | None = getattr(self._scratch, "pixels", None)
+            if known is None or known.shape != shape:
+                known = self._scratch.pixels = np.empty(shape, np.uint8)
+            return known
+
+        return scratch
 
     def pixels(self, result: object, task: Task) -> None:
         return None
+
+
+class KeptDecoding(RawDecoding):
+    """The same into an array of all frames: what decoding costs whoever wants the pixels."""
+
+    def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
+        return np.empty((n_frames, *shape), np.uint8).__getitem__
+
+
+def _decode(
+    decoder: Callable[..., object],
+    outputs: Callable[[int], NDArray[np.uint8]],
+    start: int,
+    codestreams: list[bytes],
+) -> None:
+    for frame, codestream in enumerate(codestreams, start):
+        decoder(codestream, out=outputs(frame))
