@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
@@ -20,6 +19,7 @@ from xarray_dicom.parsing.conversions import Conversions, as_tag, plain_numbers
 from xarray_dicom.parsing.damage import values_read
 from xarray_dicom.parsing.elements import Column, Header, Path
 from xarray_dicom.parsing.encoding import tag_name
+from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag, wanted_paths
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.imagepixel import common_format
 from xarray_dicom.parsing.inflated import InflatedSource
@@ -28,33 +28,6 @@ from xarray_dicom.pixels.codecs import require_frames
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.runtime import MEMORY_BUDGET, in_thread, run
 from xarray_dicom.storage.source import ByteSource
-
-#: Element keyword → the functional group that holds it in multi-frame objects.
-FUNCTIONAL_GROUPS = {
-    "ImagePositionPatient": "PlanePositionSequence",
-    "ImageOrientationPatient": "PlaneOrientationSequence",
-    "PixelSpacing": "PixelMeasuresSequence",
-    "SliceThickness": "PixelMeasuresSequence",
-    "SpacingBetweenSlices": "PixelMeasuresSequence",
-    "DimensionIndexValues": "FrameContentSequence",
-    "StackID": "FrameContentSequence",
-    "InStackPositionNumber": "FrameContentSequence",
-    "ReferencedSegmentNumber": "SegmentIdentificationSequence",
-    "OpticalPathIdentifier": "OpticalPathIdentificationSequence",
-    "RowPositionInTotalImagePixelMatrix": "PlanePositionSlideSequence",
-    "ColumnPositionInTotalImagePixelMatrix": "PlanePositionSlideSequence",
-    "ZOffsetInSlideCoordinateSystem": "PlanePositionSlideSequence",
-    "RescaleSlope": "PixelValueTransformationSequence",
-    "RescaleIntercept": "PixelValueTransformationSequence",
-    "RescaleType": "PixelValueTransformationSequence",
-    "RealWorldValueSlope": "RealWorldValueMappingSequence",
-    "RealWorldValueIntercept": "RealWorldValueMappingSequence",
-    "LUTLabel": "RealWorldValueMappingSequence",
-    "RealWorldValueFirstValueMapped": "RealWorldValueMappingSequence",
-    "RealWorldValueLastValueMapped": "RealWorldValueMappingSequence",
-    "DoubleFloatRealWorldValueFirstValueMapped": "RealWorldValueMappingSequence",
-    "DoubleFloatRealWorldValueLastValueMapped": "RealWorldValueMappingSequence",
-}
 
 
 @dataclass(slots=True, eq=False)
@@ -300,7 +273,7 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     UnsupportedDicomError
         If it holds no image.
     """
-    header = await read_header(source, first=first, paths=_wanted_paths)
+    header = await read_header(source, first=first, paths=wanted_paths)
     dataset = header.dataset
     try:
         require_frames(header.transfer_syntax)
@@ -315,7 +288,7 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     with values_read(source.location, OSError):
         pixel_format = common_format(header, header.pixel, source.location)
         n_frames = _number_of_frames(dataset, source.location)
-        wanted = {} if header.per_frame is None else _wanted_paths(dataset)
+        wanted = {} if header.per_frame is None else wanted_paths(dataset)
     with values_read(source.location):
         offsets = await find_offsets(source, header, n_frames, pixel_format)
     columns: dict[Path, Column] = {}
@@ -344,58 +317,9 @@ def _number_of_frames(dataset: Dataset, location: str) -> int:
     return n_frames
 
 
-def _wanted_paths(dataset: Dataset) -> dict[Path, str]:
-    """Per-frame elements that layouts may ask for, with the VR that implicit VR leaves out."""
-    signed = dataset.get("PixelRepresentation") == 1
-    paths = dict(_known_paths(signed))
-    for item in dataset.get("DimensionIndexSequence") or []:
-        pointer = item.get("DimensionIndexPointer")
-        group = item.get("FunctionalGroupPointer")
-        if pointer is None:
-            continue
-        path: Path = (int(pointer),) if group is None else (int(group), int(pointer))
-        paths.setdefault(path, _vr(pointer, signed))
-    return paths
-
-
-@cache
-def _known_paths(signed: bool) -> Mapping[Path, str]:
-    """The elements of `FUNCTIONAL_GROUPS`, the same for every object."""
-    paths: dict[Path, str] = {
-        (tag(group), tag(name)): _vr(name, signed) for name, group in FUNCTIONAL_GROUPS.items()
-    }
-    return MappingProxyType({**paths, UNIT_PATH: "SH"})
-
-
-def _vr(element: str | int, signed: bool) -> str:
-    """The VR of an element, chosen by the sign of the pixels where there are two."""
-    try:
-        first, *others = dictionary_VR(element).split(" or ")
-    except KeyError:
-        return "UN"
-    return "SS" if signed and "SS" in others else first
-
-
 @cache
 def _dictionary_vr(keyword: str) -> str:
     return dictionary_VR(keyword)
-
-
-@cache
-def tag(keyword: str) -> int:
-    """Tag number of a keyword of the DICOM dictionary."""
-    found = tag_for_keyword(keyword)
-    if found is None:
-        raise KeyError(keyword)
-    return found
-
-
-#: Where a frame has the code of the unit of its real-world values.
-UNIT_PATH: Path = (
-    tag("RealWorldValueMappingSequence"),
-    tag("MeasurementUnitsCodeSequence"),
-    tag("CodeValue"),
-)
 
 
 def _first_item(dataset: Dataset, sequence: str | int) -> Dataset | None:

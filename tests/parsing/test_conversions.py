@@ -18,9 +18,9 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from xarray_dicom import DicomWarning
-from xarray_dicom.instance import tag
 from xarray_dicom.parsing.conversions import Conversions, plain_numbers, spelling_of
 from xarray_dicom.parsing.elements import Header, PixelElement
+from xarray_dicom.parsing.functional import tag
 from xarray_dicom.parsing.imagepixel import common_format
 from xarray_dicom.pixels.format import PixelFormat
 

@@ -9,9 +9,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
-from xarray_dicom.instance import tag
 from xarray_dicom.parsing.conversions import Conversions
 from xarray_dicom.parsing.damage import VALUE_ERRORS
+from xarray_dicom.parsing.functional import tag
 
 #: Identifiers of class, study, series and instance; modality, maker and technique. Free text,
 #: dates, accession and device numbers stay out: any of them may point to a person.

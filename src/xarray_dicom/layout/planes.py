@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance, tag
+from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.geometry import (
     PlaneGeometry,
@@ -20,6 +20,7 @@ from xarray_dicom.layout.geometry import (
 )
 from xarray_dicom.layout.image import Affine, Coordinate
 from xarray_dicom.layout.stack import arrange_planes
+from xarray_dicom.parsing.functional import tag
 
 Int64s = NDArray[np.int64]
 

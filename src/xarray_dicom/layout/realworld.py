@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
-from xarray_dicom.instance import UNIT_PATH, OpenInstance, tag
+from xarray_dicom.instance import OpenInstance
 from xarray_dicom.parsing.elements import Path
+from xarray_dicom.parsing.functional import UNIT_PATH, tag
 from xarray_dicom.pixels.modality import real_world_mapping
 from xarray_dicom.pixels.transform import (
     PerFrame,

@@ -11,9 +11,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.instance import tag
 from xarray_dicom.parsing.elements import Path, Trace, joined
 from xarray_dicom.parsing.encoding import Encoding, IncompleteError, MalformedError
+from xarray_dicom.parsing.functional import tag
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.walk import Wanted
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance, tag
+from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.image import Coordinate, Linear
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.realworld import real_world_values
 from xarray_dicom.layout.units import unit_of
 from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
+from xarray_dicom.parsing.functional import tag
 from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import PerFrame, Rescale, Stored, Transform
