@@ -300,7 +300,15 @@ def no_budget_is_lost() -> Iterator[None]:
     assert budget_is_given_back()
 
 
-@pytest.mark.usefixtures("small_requests")
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts raise, also where tests run in the background of a shell, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("small_requests", "interruptible")
 def test_an_interrupt_gives_the_budget_back(blob: bytes, expected: NDArray[Any]) -> None:
     source = Delayed(BytesSource(blob), 0)
     image = xr.open_dataset(source, engine="dicom", memory_budget=2**17).image
