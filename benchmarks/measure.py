@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peers import Peer, Task
 from benchmarks.store import Place
-from proxy import LatencyProxy
+from support.proxy import LatencyProxy
 
 
 @dataclass(frozen=True)

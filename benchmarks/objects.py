@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 
 from benchmarks.scale import Scale
-from generate.many_frames import big_segmentation
-from generate.series import ct_series
-from generate.streamed import Written, native_slide, repeated_frames, streamed_slide
-from generate.streamed import textured_frames as encoded_frames
+from support.generate.many_frames import big_segmentation
+from support.generate.series import ct_series
+from support.generate.streamed import Written, native_slide, repeated_frames, streamed_slide
+from support.generate.streamed import textured_frames as encoded_frames
 
 TILE = 256
 #: Rows and columns of the frames of objects that have very many.

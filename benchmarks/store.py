@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy import LatencyProxy
-from servers import KEY, SECRET, free_port, served
+from support.proxy import LatencyProxy
+from support.servers import KEY, SECRET, free_port, served
 
 BUCKET = "bench"
 

@@ -29,11 +29,11 @@ from wsidicom.codec.settings import (
 )
 from wsidicom.options import ConcatenationByFrames, InstanceSplit
 
-from generate.attributes import write
-from generate.multiframe import cine, enhanced_mr, legacy_enhanced_ct
-from generate.segmentation import multi_organ_segmentation, slide_segmentation
-from generate.series import ct_series
-from generate.slide import slide
+from support.generate.attributes import write
+from support.generate.multiframe import cine, enhanced_mr, legacy_enhanced_ct
+from support.generate.segmentation import multi_organ_segmentation, slide_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
 
 #: Offset tables that wsidicom writes.
 OFFSET_TABLES = ("empty", "BOT", "EOT")

@@ -20,7 +20,7 @@ import xarray as xr
 from local_store import SPACING, fill, local_store, storage_options
 from PIL import Image
 
-from proxy import LatencyProxy
+from support.proxy import LatencyProxy
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -14,11 +14,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from generate.segmentation import multi_organ_segmentation
-from generate.series import ct_series
-from generate.slide import slide
-from proxy import LatencyProxy
-from servers import KEY, SECRET, free_port, served
+from support.generate.segmentation import multi_organ_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.proxy import LatencyProxy
+from support.servers import KEY, SECRET, free_port, served
 
 BUCKET = "demo"
 

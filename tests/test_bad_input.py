@@ -22,10 +22,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
-from counting import CountingFileSystem
-from generate.attributes import instance, write
-from kinds import NAMES, content, kind
-from servers import Server
+from support.counting import CountingFileSystem
+from support.generate.attributes import instance, write
+from support.kinds import NAMES, content, kind
+from support.servers import Server
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,

@@ -14,12 +14,12 @@ import pytest
 import xarray as xr
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from counting import CountingFileSystem
-from generate.attributes import write
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import NAMES, content, kind
-from servers import Server
+from support.counting import CountingFileSystem
+from support.generate.attributes import write
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import NAMES, content, kind
+from support.servers import Server
 from xarray_dicom import __version__
 from xarray_dicom.cli import main
 

@@ -13,8 +13,8 @@ import pydicom
 import pytest
 import xarray as xr
 
-from kinds import kind
-from servers import Server
+from support.kinds import kind
+from support.servers import Server
 from xarray_dicom import set_progress
 from xarray_dicom.cli import main
 from xarray_dicom.storage import RecordingSource, open_source

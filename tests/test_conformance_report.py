@@ -13,7 +13,7 @@ from conformance.examination import Comparison, Examination, examine
 from conformance.planes import Place, difference
 from conformance.report import NBYTES, SECONDS, Case, page, shortcomings
 
-from generate.slide import slide
+from support.generate.slide import slide
 
 HERE = Place(None, "", None)
 

@@ -15,12 +15,12 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from pydicom import dcmread
 
-import kinds
-from counting import CountingFileSystem
-from generate.many_frames import big_segmentation
-from generate.multiframe import enhanced_mr
-from generate.slide import big_slide_repeating, slide
-from servers import Server
+from support import kinds
+from support.counting import CountingFileSystem
+from support.generate.many_frames import big_segmentation
+from support.generate.multiframe import enhanced_mr
+from support.generate.slide import big_slide_repeating, slide
+from support.servers import Server
 from xarray_dicom import DicomError, SegmentIndex
 from xarray_dicom.backend import DicomBackendEntrypoint
 

@@ -11,12 +11,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from generate.attributes import Target, uid, write
-from generate.multiframe import cine, enhanced_mr
-from generate.segmentation import multi_organ_segmentation, slide_segmentation
-from generate.series import ct_series
-from generate.slide import slide
-from servers import KEY, SECRET, Server
+from support.generate.attributes import Target, uid, write
+from support.generate.multiframe import cine, enhanced_mr
+from support.generate.segmentation import multi_organ_segmentation, slide_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.servers import KEY, SECRET, Server
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

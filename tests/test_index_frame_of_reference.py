@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from xarray_dicom.errors import DicomError
-from xarray_dicom.index import FrameOfReferenceIndex, frame_of_reference_coordinates
+from xarray_dicom.indexes import FrameOfReferenceIndex, frame_of_reference_coordinates
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

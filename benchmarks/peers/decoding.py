@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.peers.base import Peer, Task
 from benchmarks.store import Place
-from generate.streamed import is_monochrome
-from xarray_dicom.decoding import cpu_count
+from support.generate.streamed import is_monochrome
+from xarray_dicom.decode_threads import cpu_count
 
 DECODERS: dict[str, Callable[..., object]] = {
     "jpeg-ybr422": imagecodecs.jpeg8_decode,

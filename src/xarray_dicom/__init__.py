@@ -16,7 +16,7 @@ from xarray_dicom.errors import (
 from xarray_dicom.progress import set_progress
 
 if TYPE_CHECKING:
-    from xarray_dicom.index import SegmentIndex
+    from xarray_dicom.indexes import SegmentIndex
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ accessor.register()
 def __getattr__(name: str) -> Any:
     # The engine is discovered by every `open_dataset`; xarray's indexes wait until asked for.
     if name == "SegmentIndex":
-        from xarray_dicom.index import SegmentIndex
+        from xarray_dicom.indexes import SegmentIndex
 
         return SegmentIndex
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

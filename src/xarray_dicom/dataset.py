@@ -15,7 +15,7 @@ from xarray import conventions
 from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
-from xarray_dicom.index import frame_of_reference_coordinates, segment_coordinates
+from xarray_dicom.indexes import frame_of_reference_coordinates, segment_coordinates
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import ImageLayout, Linear
 from xarray_dicom.layout.segments import Segment

@@ -14,6 +14,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
+from xarray_dicom.frames.offsets import FrameOffsets, Scan, Stream, find_offsets
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.conversions import Conversions, as_tag, plain_numbers
 from xarray_dicom.parsing.damage import values_read
@@ -21,11 +22,10 @@ from xarray_dicom.parsing.elements import Column, Header, Path
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag, wanted_paths
 from xarray_dicom.parsing.header import read_header
-from xarray_dicom.parsing.imagepixel import common_format
+from xarray_dicom.parsing.image_pixel import common_format
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.parsing.offsets import FrameOffsets, Scan, Stream, find_offsets
+from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.codecs import require_frames
-from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.runtime import MEMORY_BUDGET, in_thread, run
 from xarray_dicom.storage.source import ByteSource
 

@@ -11,15 +11,16 @@ import xarray as xr
 
 from xarray_dicom.dataset import to_dataset
 from xarray_dicom.errors import DicomError
+from xarray_dicom.index_cache import open_remembered
+from xarray_dicom.index_cache.cache import BlobCache, Choice, cache_for
+from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.parsing.damage import values_read
-from xarray_dicom.record import open_remembered
 from xarray_dicom.runtime import MEMORY_BUDGET, run
 from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
-from xarray_dicom.storage.blobs import BlobCache, Choice, cache_for
 
 #: Objects of a series whose headers are read at a time.
 CONCURRENT_HEADERS = 100
@@ -136,7 +137,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
 
 async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[OpenInstance], bool]:
     """Every instance that `obj` names, and whether it named just one object."""
-    sources = await expand(obj, options.storage_options)
+    sources = await expand(obj, options.storage_options, skip=(SUFFIX,))
     cache = cache_for(sources[0], options.index_cache)
     several = isinstance(obj, list | tuple) or len(sources) > 1
     if several or sources[0].location != open_source(obj, options.storage_options).location:
@@ -145,7 +146,7 @@ async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[OpenInstance],
         return [await open_remembered(sources[0], cache, first=FIRST_OF_ONE)], True
     except (FileNotFoundError, IsADirectoryError):
         # A URL without a slash at its end may name a prefix: only a listing can tell.
-        found = await list_folder(sources[0])
+        found = await list_folder(sources[0], skip=(SUFFIX,))
     return await _open_many(found, cache), False
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from xarray_dicom.decoding import (
+from xarray_dicom.decode_threads import (
     Caller,
     DecodePool,
     DecodeThreads,

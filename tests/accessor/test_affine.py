@@ -14,10 +14,10 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from generate.multiframe import enhanced_mr
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import content, kind
+from support.generate.multiframe import enhanced_mr
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import content, kind
 from xarray_dicom.errors import DicomError
 
 #: Neither axial nor along any axis: an oblique stack, with a row and a column direction.

@@ -18,12 +18,12 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from counting import CountingFileSystem
-from generate.attributes import write
-from generate.multiframe import enhanced_mr, legacy_enhanced_ct
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import content, kind
+from support.counting import CountingFileSystem
+from support.generate.attributes import write
+from support.generate.multiframe import enhanced_mr, legacy_enhanced_ct
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import content, kind
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,

@@ -12,10 +12,10 @@ import pydicom
 import pytest
 import xarray as xr
 
-from generate.segmentation import multi_organ_segmentation
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import NAMES, content, kind
+from support.generate.segmentation import multi_organ_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import NAMES, content, kind
 from xarray_dicom.errors import DicomError, SourceChangedError
 
 ONE_OBJECT = [name for name in NAMES if name != "series"]

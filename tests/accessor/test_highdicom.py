@@ -24,14 +24,13 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from generate.attributes import write
-from generate.multiframe import legacy_enhanced_ct
-from generate.segmentation import multi_organ_segmentation
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import NAMES, content, kind
-from servers import Server
-from xarray_dicom.accessor.encoded import EncodedFrames
+from support.generate.attributes import write
+from support.generate.multiframe import legacy_enhanced_ct
+from support.generate.segmentation import multi_organ_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import NAMES, content, kind
+from support.servers import Server
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,
@@ -39,6 +38,7 @@ from xarray_dicom.errors import (
     SourceChangedError,
     UnsupportedDicomError,
 )
+from xarray_dicom.frames.prefetch import EncodedFrames
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import BytesSource, RecordingSource, open_source
 

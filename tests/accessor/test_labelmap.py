@@ -15,19 +15,19 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
 
-from counting import CountingFileSystem
-from generate.attributes import write
-from generate.many_frames import big_segmentation
-from generate.phantom import BY_LABEL
-from generate.segmentation import (
+from support.counting import CountingFileSystem
+from support.generate.attributes import write
+from support.generate.many_frames import big_segmentation
+from support.generate.phantom import BY_LABEL
+from support.generate.segmentation import (
     multi_organ_segmentation,
     organ_masks,
     slide_segmentation,
     tissue_labels,
 )
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import content, kind
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import content, kind
 from xarray_dicom.errors import DicomError
 from xarray_dicom.storage import RecordingSource, open_source
 

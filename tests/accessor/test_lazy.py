@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from counting import CountingFileSystem
-from kinds import kind
+from support.counting import CountingFileSystem
+from support.kinds import kind
 from xarray_dicom.accessor.lazy import (
     PlacedArray,
     as_slice,

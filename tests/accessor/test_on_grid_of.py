@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
 
-from counting import CountingFileSystem
-from generate.attributes import uid, write
-from generate.segmentation import multi_organ_segmentation, slide_segmentation
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import content
+from support.counting import CountingFileSystem
+from support.generate.attributes import uid, write
+from support.generate.segmentation import multi_organ_segmentation, slide_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import content
 from xarray_dicom.errors import DicomError
 
 SPACING = (4.0, 2.0, 3.0)

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from generate.slide import FOCAL_STEP, SPACING, slide
+from support.generate.slide import FOCAL_STEP, SPACING, slide
 
 CODECS = ("jpeg-rgb", "jpeg-ybr422", "j2k", "native")
 LOSSLESS = ("native",)

@@ -13,11 +13,11 @@ import pytest
 import xarray as xr
 from fsspec.implementations.memory import MemoryFileSystem
 
-from counting import CountingFileSystem
-from generate.series import ct_series
-from proxy import LatencyProxy
-from records import difference
-from servers import Server
+from support.counting import CountingFileSystem
+from support.generate.series import ct_series
+from support.proxy import LatencyProxy
+from support.records import difference
+from support.servers import Server
 from xarray_dicom import SourceChangedError
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import Fingerprint, FsspecSource, expand

@@ -17,9 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 import xarray_dicom
-from generate.multiframe import enhanced_mr
-from generate.series import ct_series
-from generate.slide import slide
+from support.generate.multiframe import enhanced_mr
+from support.generate.series import ct_series
+from support.generate.slide import slide
 
 
 def written(path: Path, change: Callable[[Dataset], object] | None = None, **options: Any) -> Path:

@@ -15,9 +15,9 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from generate.segmentation import multi_organ_segmentation
-from generate.series import ct_series
-from generate.slide import slide
+from support.generate.segmentation import multi_organ_segmentation
+from support.generate.series import ct_series
+from support.generate.slide import slide
 
 #: The region read, in pixels.
 ROWS, COLUMNS = slice(180, 437), slice(250, 700)

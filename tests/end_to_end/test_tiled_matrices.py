@@ -16,11 +16,11 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
-from generate.attributes import write
-from generate.segmentation import slide_segmentation
-from generate.slide import slide
-from generate.texture import histology
-from kinds import content
+from support.generate.attributes import write
+from support.generate.segmentation import slide_segmentation
+from support.generate.slide import slide
+from support.generate.texture import histology
+from support.kinds import content
 from xarray_dicom import CorruptDicomError, DicomWarning
 
 TILE = 48

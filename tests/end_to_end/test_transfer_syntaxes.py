@@ -32,11 +32,11 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from generate.attributes import instance, write
-from generate.multiframe import cine
-from generate.segmentation import multi_organ_segmentation
-from generate.series import ct_series
-from kinds import content
+from support.generate.attributes import instance, write
+from support.generate.multiframe import cine
+from support.generate.segmentation import multi_organ_segmentation
+from support.generate.series import ct_series
+from support.kinds import content
 from xarray_dicom import DicomError, DicomWarning, UnsupportedDicomError
 
 UID = "1.2.840.10008.1.2"

@@ -16,11 +16,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from generate.attributes import uid, write
-from generate.multiframe import enhanced_mr
-from generate.series import ct_series
-from generate.slide import slide
-from kinds import content
+from support.generate.attributes import uid, write
+from support.generate.multiframe import enhanced_mr
+from support.generate.series import ct_series
+from support.generate.slide import slide
+from support.kinds import content
 from xarray_dicom import DicomError, DicomWarning
 
 SHAPE = (24, 32)

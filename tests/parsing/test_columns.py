@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from encoded_objects import SEQUENCE_DELIMITER, item_bytes, leave_lengths_undefined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
+from support.encoded_objects import SEQUENCE_DELIMITER, item_bytes, leave_lengths_undefined
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing import items, lockstep
 from xarray_dicom.parsing.columns import Columns, read_columns

@@ -21,8 +21,8 @@ from xarray_dicom import DicomWarning
 from xarray_dicom.parsing.conversions import Conversions, plain_numbers, spelling_of
 from xarray_dicom.parsing.elements import Header, PixelElement
 from xarray_dicom.parsing.functional import tag
-from xarray_dicom.parsing.imagepixel import common_format
-from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.parsing.image_pixel import common_format
+from xarray_dicom.pixel_format import PixelFormat
 
 VALUES: dict[str, Any] = {
     "ImageType": ["ORIGINAL", "PRIMARY"],

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from encoded_objects import opened, wait
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
 
+from support.encoded_objects import opened, wait
 from xarray_dicom.errors import DicomError
+from xarray_dicom.frames.offsets import find_offsets, scan
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.parsing.header import complete_header, read_header
-from xarray_dicom.parsing.offsets import find_offsets, scan
-from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.pixel_format import PixelFormat
 
 CORPUS = Path(__file__).resolve().parents[2] / "../shared/data"
 

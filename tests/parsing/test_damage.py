@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 import pytest
-from encoded_objects import SEQUENCE_DELIMITER, opened, part10, wait
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
@@ -20,11 +19,12 @@ from pydicom.uid import (
 )
 from test_header import rich_image
 
+from support.encoded_objects import SEQUENCE_DELIMITER, opened, part10, wait
 from xarray_dicom.errors import DicomError
+from xarray_dicom.frames.offsets import find_offsets, scan
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.header import complete_header, read_header
-from xarray_dicom.parsing.offsets import find_offsets, scan
-from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.pixel_format import PixelFormat
 
 PATHS = {(0x00209111, 0x00209157): "UL", (0x00209113, 0x00200032): "DS"}
 

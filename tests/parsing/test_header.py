@@ -9,15 +9,6 @@ import zlib
 
 import pydicom
 import pytest
-from encoded_objects import (
-    dataset_bytes,
-    image,
-    leave_lengths_undefined,
-    nested,
-    opened,
-    part10,
-    wait,
-)
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -27,6 +18,15 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from support.encoded_objects import (
+    dataset_bytes,
+    image,
+    leave_lengths_undefined,
+    nested,
+    opened,
+    part10,
+    wait,
+)
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomWarning,

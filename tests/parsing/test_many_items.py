@@ -14,12 +14,18 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from encoded_objects import SEQUENCE_DELIMITER, item_bytes, leave_lengths_undefined, opened, wait
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from generate.many_frames import PLANE_STEP, big_segmentation, per_frame_items
+from support.encoded_objects import (
+    SEQUENCE_DELIMITER,
+    item_bytes,
+    leave_lengths_undefined,
+    opened,
+    wait,
+)
+from support.generate.many_frames import PLANE_STEP, big_segmentation, per_frame_items
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing import items, lockstep, values
 from xarray_dicom.parsing.columns import Columns, read_columns
@@ -36,6 +42,8 @@ UID: Tags = (0x00089124, 0x00082112, 0x00081155)
 PATHS = {INDEX: "UL", POSITION: "DS", NUMBER: "US", LABEL: "LO", STACK: "SH", UID: "UI"}
 
 FORMS = ["explicit", "undefined", "mixed"]
+
+MEASURE = Path(__file__).parents[2] / "benchmarks" / "measure_opening.py"
 
 
 def varied_item(frame: int, rng: random.Random) -> Dataset:
@@ -260,7 +268,12 @@ def test_memory_of_opening(undefined: bool, tmp_path: Path) -> None:
     big_segmentation(small, planes=2, segments=2)
     big_segmentation(large, planes=400, segments=100, shape=(4, 4), undefined=undefined)
     finished = subprocess.run(
-        [sys.executable, Path(__file__).with_name("measure_opening.py"), small, large],
+        [
+            sys.executable,
+            MEASURE,
+            small,
+            large,
+        ],
         capture_output=True,
         text=True,
         timeout=120,

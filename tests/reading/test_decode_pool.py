@@ -13,8 +13,8 @@ import dask
 import pytest
 import xarray as xr
 
-from generate.slide import slide
-from xarray_dicom.decoding import Caller, DecodePool, Slots, cpu_count, on_behalf_of
+from support.generate.slide import slide
+from xarray_dicom.decode_threads import Caller, DecodePool, Slots, cpu_count, on_behalf_of
 from xarray_dicom.runtime import runtime
 
 SECONDS = 30

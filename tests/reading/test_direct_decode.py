@@ -16,11 +16,11 @@ from pydicom.uid import JPEG2000Lossless, SecondaryCaptureImageStorage
 from xarray.core.indexing import OuterIndexer
 
 from xarray_dicom.instance import Instance, open_instance
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.pixels import FrameDecoder
 from xarray_dicom.pixels.transform import Rescale, Stored, Transform
-from xarray_dicom.reading import drawing, reader
+from xarray_dicom.reading import decode, reader
 from xarray_dicom.reading.array import DicomArray
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import BytesSource
@@ -85,7 +85,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             return decoded
 
     monkeypatch.setattr(reader, "Canvas", Watched)
-    monkeypatch.setattr(drawing, "FrameDecoder", Recording)
+    monkeypatch.setattr(decode, "FrameDecoder", Recording)
     return found
 
 

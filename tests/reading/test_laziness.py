@@ -13,9 +13,9 @@ import xarray as xr
 from distributed import Client
 from distributed.protocol import deserialize, serialize
 
-from counting import CountingFileSystem
-from generate.slide import slide
-from kinds import NAMES, WITH_TABLE, content, kind
+from support.counting import CountingFileSystem
+from support.generate.slide import slide
+from support.kinds import NAMES, WITH_TABLE, content, kind
 
 
 @pytest.fixture(autouse=True)

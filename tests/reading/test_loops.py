@@ -20,10 +20,10 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-import kinds
-from counting import CountingFileSystem
-from generate.slide import slide
-from servers import Server
+from support import kinds
+from support.counting import CountingFileSystem
+from support.generate.slide import slide
+from support.servers import Server
 from xarray_dicom import CorruptDicomError, DicomError
 from xarray_dicom.runtime import runtime
 from xarray_dicom.storage import ByteSource, BytesSource, FileObjectSource, Fingerprint, Head
@@ -283,8 +283,8 @@ def opened_slowly(blob: bytes, seconds: float) -> xr.Dataset:
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests of a few frames, so that one read makes many."""
     small = Pace(largest=8192)
-    monkeypatch.setattr("xarray_dicom.storage._fileobject.Pace", lambda: small)
-    monkeypatch.setattr("xarray_dicom.storage._fsspec.Pace", lambda: small)
+    monkeypatch.setattr("xarray_dicom.storage.file_source.Pace", lambda: small)
+    monkeypatch.setattr("xarray_dicom.storage.url_source.Pace", lambda: small)
 
 
 def budget_is_given_back() -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from generate.slide import big_slide_repeating
+from support.generate.slide import big_slide_repeating
 
-MEASURE = Path(__file__).with_name("measure_memory.py")
+MEASURE = Path(__file__).parents[2] / "benchmarks" / "measure_memory.py"
 LIMIT = 64 * 2**20
 
 

@@ -18,7 +18,7 @@ from xarray.core.indexing import OuterIndexer
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance, open_instance
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.pixels.transform import (
     Fraction,
@@ -30,7 +30,7 @@ from xarray_dicom.pixels.transform import (
     Stored,
     Transform,
 )
-from xarray_dicom.reading import drawing, grid
+from xarray_dicom.reading import decode, plan
 from xarray_dicom.reading.array import DicomArray
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import BytesSource
@@ -154,10 +154,10 @@ def test_selections_of_runs(data: st.DataObject, kind: str, n: int, seed: int) -
     for axis, pick in enumerate(key):
         expected = expected[(slice(None),) * axis + (pick,)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "RUN_BYTES", data.draw(st.sampled_from([1, 60, 2**20])))
-        patch.setattr(drawing, "LEAST_SHARE", data.draw(st.sampled_from([1, 2**20])))
+        patch.setattr(decode, "RUN_BYTES", data.draw(st.sampled_from([1, 60, 2**20])))
+        patch.setattr(decode, "LEAST_SHARE", data.draw(st.sampled_from([1, 2**20])))
         small = Pace(largest=data.draw(st.sampled_from([1, 30, 2**20])))
-        patch.setattr("xarray_dicom.storage._fileobject.Pace", lambda: small)
+        patch.setattr("xarray_dicom.storage.file_source.Pace", lambda: small)
         got = DicomArray(frames)[OuterIndexer(key)]
     assert got.dtype == expected.dtype
     np.testing.assert_array_equal(got, expected)
@@ -173,12 +173,12 @@ def test_nothing_is_made_for_each_frame(monkeypatch: pytest.MonkeyPatch) -> None
     instance, stored = stored_frames("1 bit", n, tile, 1)
     made = []
 
-    class Counted(grid.Target):
+    class Counted(plan.Target):
         def __new__(cls, *args: Any) -> Any:
             made.append(args)
             return object.__new__(cls)
 
-    monkeypatch.setattr(grid, "Target", Counted)
+    monkeypatch.setattr(plan, "Target", Counted)
     array = DicomArray(stack(instance, n, tile, Stored(stored.dtype)))
     got = array[OuterIndexer((slice(1, None), slice(1, 4), slice(None, None, 2)))]
     np.testing.assert_array_equal(got, stored[1:, 1:4, ::2])

@@ -12,9 +12,9 @@ import xarray as xr
 from pydicom import dcmread
 from pydicom.encaps import generate_frames, parse_basic_offsets
 
-from counting import CountingFileSystem
-from generate.slide import slide
-from kinds import WITH_TABLE, content, kind
+from support.counting import CountingFileSystem
+from support.generate.slide import slide
+from support.kinds import WITH_TABLE, content, kind
 from xarray_dicom.storage import RecordingSource, open_source
 
 TILE = 64

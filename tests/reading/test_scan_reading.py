@@ -20,14 +20,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import xarray_dicom
-from generate.attributes import header_bytes
-from generate.slide import CODINGS, slide_header
-from generate.texture import histology
-from proxy import LatencyProxy
-from servers import Server
+from support.generate.attributes import header_bytes
+from support.generate.slide import CODINGS, slide_header
+from support.generate.texture import histology
+from support.proxy import LatencyProxy
+from support.servers import Server
 from xarray_dicom import CorruptDicomError
+from xarray_dicom.frames.offsets import FrameOffsets
 from xarray_dicom.instance import Instance, open_instance
-from xarray_dicom.parsing.offsets import FrameOffsets
 from xarray_dicom.runtime import run, runtime
 from xarray_dicom.storage import BytesSource, RecordingSource
 

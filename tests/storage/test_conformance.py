@@ -12,9 +12,9 @@ from typing import Any
 
 import fsspec
 import pytest
-from source_conformance import ByteSourceConformance, Place
 
-from servers import Server
+from support.servers import Server
+from support.source_conformance import ByteSourceConformance, Place
 
 
 def archive_of(key: str, content: bytes) -> bytes:

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from proxy import LatencyProxy
-from servers import Server
+from support.proxy import LatencyProxy
+from support.servers import Server
 
 SCRIPT = """
 import sys

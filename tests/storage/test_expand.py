@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from servers import Server
+from support.servers import Server
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import expand, list_folder, open_source
 

@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from proxy import LatencyProxy
-from servers import Server
+from support.proxy import LatencyProxy
+from support.servers import Server
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import open_source
-from xarray_dicom.storage._fsspec import ATTEMPTS
+from xarray_dicom.storage.url_source import ATTEMPTS
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
 

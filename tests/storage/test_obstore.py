@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy import LatencyProxy
-from servers import Server
+from support.proxy import LatencyProxy
+from support.servers import Server
 from xarray_dicom.errors import SourceChangedError
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import FsspecSource, open_source
-from xarray_dicom.storage._obstore import SWITCH, ObstoreStore
-from xarray_dicom.storage._obstore_address import address_of
+from xarray_dicom.storage.clients.obstore import SWITCH, ObstoreStore
+from xarray_dicom.storage.clients.obstore_config import address_of
 
 pytest.importorskip("obstore")
 

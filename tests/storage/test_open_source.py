@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from servers import Server
+from support.servers import Server
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import (

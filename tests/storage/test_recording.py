@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
-from proxy import LatencyProxy
-from servers import Server
+from support.proxy import LatencyProxy
+from support.servers import Server
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, BytesSource, RecordingSource, expand, open_source
 from xarray_dicom.storage.pace import Pace

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from xarray_dicom.storage._filesystems import frozen
-from xarray_dicom.storage._url import chain_url, display, options_of_rest, protocol_of, split_link
+from xarray_dicom.storage.clients.filesystems import frozen
+from xarray_dicom.storage.url import chain_url, display, options_of_rest, protocol_of, split_link
 
 
 @pytest.mark.parametrize(

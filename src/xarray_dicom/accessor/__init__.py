@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-    from xarray_dicom.layout.frames import Overlap
+    from xarray_dicom.layout.frame_array import Overlap
 
 Array = TypeVar("Array", bound=xr.Dataset | xr.DataArray)
 
@@ -36,7 +36,7 @@ class DicomAccessor(Generic[Array]):
 
     @property
     def _image(self) -> xr.DataArray:
-        from xarray_dicom.accessor.subject import image_of
+        from xarray_dicom.accessor.handle import image_of
 
         return image_of(self._obj)
 
@@ -202,8 +202,8 @@ class DicomAccessor(Generic[Array]):
         It reads through the same byte source: a frame in one request, many frames merged,
         with no block size to tune.
         """
+        from xarray_dicom.accessor.handle import handle_of
         from xarray_dicom.accessor.highdicom import open_with_highdicom
-        from xarray_dicom.accessor.subject import handle_of
 
         return open_with_highdicom(handle_of(self._image).instances)
 

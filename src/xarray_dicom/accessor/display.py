@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from pydicom.dataset import Dataset
 
+from xarray_dicom.accessor.handle import dressed, handle_of
 from xarray_dicom.accessor.headers import first_header_of, headers_of
 from xarray_dicom.accessor.lazy import mapped
 from xarray_dicom.accessor.rendering import WHITE, Colour, Gray, Palette, Table, Window
-from xarray_dicom.accessor.subject import dressed, handle_of
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import (
     CorruptDicomError,

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_dicom.accessor.subject import handle_of
+from xarray_dicom.accessor.handle import handle_of
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError
 

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from xarray_dicom.accessor.geometry import AXES, affine_of
+from xarray_dicom.accessor.handle import image_of
 from xarray_dicom.accessor.lazy import PlacedArray, as_slice, lazy_variable, source_positions
-from xarray_dicom.accessor.subject import image_of
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError
 from xarray_dicom.layout.geometry import AxisMatch, match_grids

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from pydicom.dataset import Dataset
 
-from xarray_dicom.accessor.subject import handle_of
+from xarray_dicom.accessor.handle import handle_of
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
 from xarray_dicom.instance import Instance

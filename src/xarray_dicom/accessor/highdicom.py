@@ -15,9 +15,9 @@ import highdicom
 from numpy.typing import NDArray
 from pydicom.uid import UID, ParametricMapStorage, SegmentationStorage
 
-from xarray_dicom.accessor.encoded import EncodedFrames
 from xarray_dicom.accessor.headers import read_headers
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
+from xarray_dicom.frames.prefetch import EncodedFrames
 from xarray_dicom.instance import Instance
 from xarray_dicom.runtime import run
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
+from xarray_dicom.accessor.handle import dressed, handle_of, positions, same_part
 from xarray_dicom.accessor.lazy import lazy_variable
-from xarray_dicom.accessor.subject import dressed, handle_of, positions, same_part
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
-from xarray_dicom.layout.frames import FrameArray, LabelPaint, Overlap
+from xarray_dicom.layout.frame_array import FrameArray, LabelPaint, Overlap
 from xarray_dicom.layout.placement import Placed, TileGrid
 from xarray_dicom.layout.segmentation import DESCRIPTIONS, flags
 from xarray_dicom.layout.segments import Segment

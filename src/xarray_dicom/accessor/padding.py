@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xarray_dicom.accessor.handle import dressed, handle_of, same_part
 from xarray_dicom.accessor.lazy import lazy_variable, mapped
-from xarray_dicom.accessor.subject import dressed, handle_of, same_part
 from xarray_dicom.dataset import Handle
 from xarray_dicom.pixels.transform import FrameIndex, Stored, Transform
 from xarray_dicom.reading.array import DicomArray

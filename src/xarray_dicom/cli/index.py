@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line
 from xarray_dicom.errors import DicomError
+from xarray_dicom.index_cache import learn, recall
+from xarray_dicom.index_cache.cache import SIDECAR, BlobCache, cache_to_fill
+from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.opening import FIRST_OF_MANY
 from xarray_dicom.progress import Progress, progress
-from xarray_dicom.record import learn, recall
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, expand, list_folder
-from xarray_dicom.storage.blobs import SIDECAR, BlobCache, cache_to_fill
 
 #: Objects that are opened at a time, unless told otherwise.
 JOBS = 32
@@ -128,7 +129,7 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
     below = []
     for prefix in tally.prefixes:
         try:
-            found = await list_folder(prefix.source)
+            found = await list_folder(prefix.source, skip=(SUFFIX,))
             below += [Job(source, prefix.cache, alone=False) for source in found]
         except Exception as error:
             tally.failed.append(one_line(error))
@@ -137,7 +138,7 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
 
 
 async def _jobs_of(url: str, arguments: argparse.Namespace) -> list[Job]:
-    sources = await expand(url, storage_options(url, arguments))
+    sources = await expand(url, storage_options(url, arguments), skip=(SUFFIX,))
     cache = cache_to_fill(sources[0], SIDECAR if arguments.sidecar else arguments.cache)
     return [Job(source, cache, alone=len(sources) == 1) for source in sources]
 

@@ -16,10 +16,11 @@ from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line, printable
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError, DicomWarning
+from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
+from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.instance import Instance
 from xarray_dicom.opening import OpenOptions, open_images
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.parsing.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, RecordingSource, display, expand, list_folder
 
@@ -122,14 +123,14 @@ def _open(
         sources = [RecordingSource(source) for source in found]
         return open_images(sources[0] if alone else sources, options), sources
 
-    named = run(expand(url, storage_options))
+    named = run(expand(url, storage_options, skip=(SUFFIX,)))
     try:
         return opened(named, alone=len(named) == 1)
     except (FileNotFoundError, IsADirectoryError):
         if len(named) > 1:
             raise
         # Like the engine: what is no object may be a prefix.
-        return opened(run(list_folder(named[0])), alone=False)
+        return opened(run(list_folder(named[0], skip=(SUFFIX,))), alone=False)
 
 
 def _image(dataset: xr.Dataset) -> Image:

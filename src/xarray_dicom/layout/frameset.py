@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.instance import Instance, OpenInstance
-from xarray_dicom.layout.frames import frame_starts
+from xarray_dicom.layout.frame_array import frame_starts
 from xarray_dicom.parsing.elements import Column
 
 Int64s = NDArray[np.int64]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.segments import Segment
 
 Affine = NDArray[np.float64]

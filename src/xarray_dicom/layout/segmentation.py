@@ -14,7 +14,7 @@ from xarray_dicom.errors import CorruptDicomError, DicomWarning, UnsupportedDico
 from xarray_dicom.instance import OpenInstance
 from xarray_dicom.layout.attributes import dataset_attributes
 from xarray_dicom.layout.concatenation import Whole
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.image import Coordinate, ImageLayout, texts
 from xarray_dicom.layout.options import LayoutOptions

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.layout.attributes import dataset_attributes
 from xarray_dicom.layout.concatenation import Whole
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.optical import OpticalPath, optical_paths, path_coordinates, told_apart

@@ -19,7 +19,7 @@ from xarray_dicom.layout.realworld import real_world_values
 from xarray_dicom.layout.units import unit_of
 from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
 from xarray_dicom.parsing.functional import tag
-from xarray_dicom.pixels.format import PixelFormat
+from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import PerFrame, Rescale, Stored, Transform
 

@@ -22,7 +22,7 @@ from xarray_dicom.layout.dimensions import (
     arrange,
     dimension_name,
 )
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.image import Coordinate, ImageLayout, texts
 from xarray_dicom.layout.options import LayoutOptions

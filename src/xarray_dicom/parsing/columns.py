@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.notices import notice
 from xarray_dicom.parsing.elements import Column, FunctionalGroups, Path, Trace, joined
 from xarray_dicom.parsing.encoding import (
     Encoding,
@@ -19,6 +18,7 @@ from xarray_dicom.parsing.encoding import (
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.values import UnevenValuesError, decode
 from xarray_dicom.parsing.walk import Wanted
+from xarray_dicom.warn import notice
 
 
 @dataclass(frozen=True, slots=True)

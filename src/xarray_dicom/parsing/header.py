@@ -11,7 +11,6 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.notices import notice
 from xarray_dicom.parsing.deflate import inflate
 from xarray_dicom.parsing.elements import FunctionalGroups, Header, Path
 from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, Encoding, tag_name
@@ -19,6 +18,7 @@ from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Extent, Outline
 from xarray_dicom.parsing.walk import NOTHING, Wanted
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.warn import notice
 
 #: Bytes of the first request: most headers whole, and not much of the pixels.
 FIRST = 256 * 2**10

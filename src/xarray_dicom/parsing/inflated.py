@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.notices import second_reading
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
+from xarray_dicom.warn import second_reading
 
 
 class InflatedSource:

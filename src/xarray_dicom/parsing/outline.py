@@ -17,7 +17,6 @@ from xarray_dicom.errors import (
     NotDicomError,
     UnsupportedDicomError,
 )
-from xarray_dicom.notices import notice
 from xarray_dicom.parsing.deflate import DEFLATED_SYNTAXES
 from xarray_dicom.parsing.elements import PixelElement, Trace
 from xarray_dicom.parsing.encoding import (
@@ -34,6 +33,7 @@ from xarray_dicom.parsing.encoding import (
 )
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.walk import NOTHING, Wanted, check_nesting, skip_sequence
+from xarray_dicom.warn import notice
 
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008

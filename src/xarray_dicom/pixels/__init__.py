@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.bits import unpack_bits
 from xarray_dicom.pixels.decode import FrameDecoder, decode_frame, decode_native_run
-from xarray_dicom.pixels.format import PixelFormat
 from xarray_dicom.pixels.modality import (
     fraction_transform,
     modality_transform,

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
+from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.bits import conform
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.codecs import FAMILIES, codec_for, codec_of, native
 from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
 from xarray_dicom.pixels.codestream import CodestreamHeader
 from xarray_dicom.pixels.colour import UNSUPPORTED, YCBCR, ycbcr_to_rgb
-from xarray_dicom.pixels.format import PixelFormat
 
 #: Frames above this size must not be more than `MAX_EXPANSION` times their codestream.
 LARGE_FRAME = 64 * 2**20

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core.indexing import ExplicitIndexer, VectorizedIndexer
 
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.placement import Placement
-from xarray_dicom.reading.grid import (
+from xarray_dicom.reading.plan import (
     AxisPicks,
     Plan,
     Scatter,

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.decoding import cpu_count
+from xarray_dicom.decode_threads import cpu_count
 from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.frames.scanned import Sought, draw_passing
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.frames import FrameArray
+from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
-from xarray_dicom.reading.canvas import Canvas, Pixels
-from xarray_dicom.reading.drawing import Located, Request, draw
-from xarray_dicom.reading.grid import Plan
-from xarray_dicom.reading.stream import Sought, draw_passing
+from xarray_dicom.reading.decode import Located, Request, draw
+from xarray_dicom.reading.output import Canvas, Pixels
+from xarray_dicom.reading.plan import Plan
 from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.ranges import merge
 

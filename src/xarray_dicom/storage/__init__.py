@@ -11,13 +11,13 @@ from fsspec.core import OpenFile
 from fsspec.spec import AbstractFileSystem
 
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
-from xarray_dicom.storage._fileobject import BytesSource, FileObjectSource
-from xarray_dicom.storage._fsspec import FsspecSource
-from xarray_dicom.storage._listing import list_sources, names_several
-from xarray_dicom.storage._merging import read_merged
-from xarray_dicom.storage._url import chain_url, display
+from xarray_dicom.storage.file_source import BytesSource, FileObjectSource
+from xarray_dicom.storage.listing import list_sources, names_several
+from xarray_dicom.storage.read_merged import read_merged
 from xarray_dicom.storage.recording import RecordingSource
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
+from xarray_dicom.storage.url import chain_url, display
+from xarray_dicom.storage.url_source import FsspecSource
 
 __all__ = [
     "ByteSource",
@@ -87,13 +87,15 @@ def open_source(obj: Any, storage_options: Mapping[str, Any] | None = None) -> B
     )
 
 
-async def expand(obj: Any, storage_options: Mapping[str, Any] | None = None) -> list[ByteSource]:
+async def expand(
+    obj: Any, storage_options: Mapping[str, Any] | None = None, *, skip: tuple[str, ...] = ()
+) -> list[ByteSource]:
     """The sources that `obj` names, sorted by location.
 
     A list gives the sources of all its members; a folder, a URL that ends in a slash and a
-    glob pattern are listed. Any other URL is taken for one object and costs no request: it
-    is only when opening that object raises `FileNotFoundError` or `IsADirectoryError` that
-    it may be a prefix after all::
+    glob pattern are listed, without names that end with one of `skip`. Any other URL is taken
+    for one object and costs no request: it is only when opening that object raises
+    `FileNotFoundError` or `IsADirectoryError` that it may be a prefix after all::
 
         sources = await expand(obj, storage_options)
         try:
@@ -107,7 +109,9 @@ async def expand(obj: Any, storage_options: Mapping[str, Any] | None = None) -> 
         If a folder or pattern holds nothing.
     """
     if isinstance(obj, Sequence) and not isinstance(obj, str | bytes | bytearray | memoryview):
-        found = [source for member in obj for source in await expand(member, storage_options)]
+        found = [
+            source for member in obj for source in await expand(member, storage_options, skip=skip)
+        ]
         return sorted(found, key=lambda source: source.location)
     source = open_source(obj, storage_options)
     named = isinstance(obj, str | os.PathLike) or hasattr(obj, "storage_options")
@@ -116,11 +120,11 @@ async def expand(obj: Any, storage_options: Mapping[str, Any] | None = None) -> 
         and isinstance(source, FsspecSource)
         and (names_several(source.url) or str(obj).endswith("/"))
     ):
-        return list(await list_sources(source))
+        return list(await list_sources(source, skip))
     return [source]
 
 
-async def list_folder(source: ByteSource) -> list[ByteSource]:
+async def list_folder(source: ByteSource, *, skip: tuple[str, ...] = ()) -> list[ByteSource]:
     """The objects below the folder or prefix that `source` turned out to be.
 
     Raises
@@ -130,7 +134,7 @@ async def list_folder(source: ByteSource) -> list[ByteSource]:
     """
     if not isinstance(source, FsspecSource):
         raise FileNotFoundError(2, "no such object", source.location)
-    return list(await list_sources(source))
+    return list(await list_sources(source, skip))
 
 
 def _source_in(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xarray_dicom.storage._merging import read_merged
 from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.read_merged import read_merged
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 
 

@@ -9,9 +9,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.codestream import CodestreamHeader
-from xarray_dicom.pixels.format import PixelFormat
 
 
 @dataclass(frozen=True, slots=True)

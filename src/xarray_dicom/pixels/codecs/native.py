@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
+from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.bits import unpack_bits
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
 from xarray_dicom.pixels.colour import YCBCR, by_pixel, expand_422
-from xarray_dicom.pixels.format import PixelFormat
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 

@@ -1,0 +1,1 @@
+"""The frames of an instance, asked for by number."""

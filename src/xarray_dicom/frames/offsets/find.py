@@ -1,0 +1,213 @@
+"""Ways to locate the frames of an instance, tried one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.frames.offsets.byte_ranges import ITEM_HEADER, ITEM_TAG, FrameOffsets
+from xarray_dicom.frames.offsets.native import NativeOffsets
+from xarray_dicom.frames.offsets.pixel_data import PixelValue, UnusableTableError
+from xarray_dicom.frames.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
+from xarray_dicom.frames.offsets.tiff import tiff_directory
+from xarray_dicom.parsing.elements import Header
+from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.warn import notice
+
+_EXTENDED_TABLE = 0x7FE00001
+_EXTENDED_LENGTHS = 0x7FE00002
+
+#: Transfer syntaxes without encapsulation (PS3.5 A.1 to A.3, A.5).
+NATIVE_SYNTAXES = frozenset(
+    {
+        "",
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.1.99",
+        "1.2.840.10008.1.2.2",
+        "1.2.840.113619.5.2",
+    }
+)
+
+
+async def native(value: PixelValue) -> FrameOffsets | None:
+    """Frames of uncompressed pixel data."""
+    pixel = value.header.pixel
+    if pixel is None or pixel.length is None:
+        return None
+    if value.format.transfer_syntax not in NATIVE_SYNTAXES:
+        return None
+    return NativeOffsets.checked(
+        value.location,
+        value.n_frames,
+        value.start,
+        pixel.length,
+        value.format.frame_bits,
+        value.size,
+        16 if value.format.word_swapped else 8,
+    )
+
+
+async def extended_table(value: PixelValue) -> FrameOffsets | None:
+    """Extended Offset Table: exact offsets and lengths (PS3.3 C.7.6.3.1.8)."""
+    table, lengths = (value.header.dataset.get(tag) for tag in (_EXTENDED_TABLE, _EXTENDED_LENGTHS))
+    if table is None or lengths is None or not table.value or not lengths.value:
+        return None
+    if {len(table.value), len(lengths.value)} != {8 * value.n_frames}:
+        raise UnusableTableError(
+            f"it has {len(table.value) // 8} offsets and {len(lengths.value) // 8} lengths for "
+            f"{value.n_frames} frames"
+        )
+    relative, length = (np.frombuffer(column.value, "<u8") for column in (table, lengths))
+    room = value.end - value.start
+    if int(relative.max()) >= room or int(length.max()) > room:
+        raise UnusableTableError("it leads behind the pixel data")
+    # Offsets count from the first item after the Basic Offset Table, which should be empty.
+    first = value.start + ITEM_HEADER + await _basic_table_length(value)
+    item = first + relative.astype(np.int64)
+    size = length.astype(np.int64)
+    if int(length.min()) == 0 or (item[:-1] + ITEM_HEADER + size[:-1] > item[1:]).any():
+        raise UnusableTableError("frames overlap or are empty")
+    if int(item[-1] + ITEM_HEADER + size[-1]) > value.end:
+        raise UnusableTableError("it leads behind the pixel data")
+    value.check_items(item)
+    return ExactOffsets.of(value.location, item + ITEM_HEADER, size, value.size)
+
+
+async def single_frame(value: PixelValue) -> FrameOffsets | None:
+    """One frame: every fragment is its."""
+    if value.n_frames != 1:
+        return None
+    return SingleFrame(value.location, value.start, value.end)
+
+
+async def basic_table(value: PixelValue) -> FrameOffsets | None:
+    """Basic Offset Table: where the first item of each frame starts (PS3.5 A.4)."""
+    # Header and table in one request, and the tag behind them as a check.
+    wanted = min(2 * ITEM_HEADER + 4 * value.n_frames, value.end - value.start)
+    opening = await value.read(value.start, wanted)
+    length = _table_length(opening, value)
+    if not length:
+        return None
+    if length != 4 * value.n_frames:
+        raise UnusableTableError(f"it has {length / 4:g} offsets for {value.n_frames} frames")
+    relative = np.frombuffer(opening, "<u4", value.n_frames, ITEM_HEADER).astype(np.int64)
+    first = value.start + ITEM_HEADER + length
+    edges = np.append(first + relative, value.end)
+    if relative[0] != 0:
+        raise UnusableTableError("its first offset is not 0")
+    if (np.diff(edges[:-1]) <= ITEM_HEADER).any():
+        raise UnusableTableError("its offsets do not ascend; beyond 4 GiB they wrap")
+    if int(edges[-2]) + ITEM_HEADER > value.end:
+        raise UnusableTableError("it leads behind the pixel data")
+    value.check_items(edges[:-1])
+    return ItemOffsets(value.location, edges, value.n_frames, value.size)
+
+
+async def _basic_table_length(value: PixelValue) -> int:
+    opening = await value.read(value.start, min(ITEM_HEADER, value.end - value.start))
+    return _table_length(opening, value)
+
+
+def _table_length(opening: bytes, value: PixelValue) -> int:
+    if opening[:4] != ITEM_TAG or len(opening) < ITEM_HEADER:
+        raise CorruptDicomError(
+            f"{value.location}: the encapsulated pixel data at byte {value.start} does not start "
+            "with an item"
+        )
+    length = int.from_bytes(opening[4:ITEM_HEADER], "little")
+    if value.start + ITEM_HEADER + length > value.end:
+        raise CorruptDicomError(
+            f"{value.location}: the Basic Offset Table of {length} bytes reaches behind the object"
+        )
+    return length
+
+
+Rung = Callable[[PixelValue], Awaitable[FrameOffsets | None]]
+
+#: The ladder: a name for warnings, and a way to locate frames. The first to succeed is taken.
+LADDER: tuple[tuple[str, Rung], ...] = (
+    ("native layout", native),
+    ("Extended Offset Table", extended_table),
+    ("only frame", single_frame),
+    ("Basic Offset Table", basic_table),
+    ("TIFF directory", tiff_directory),
+)
+
+
+def pixel_value(
+    source: ByteSource, header: Header, n_frames: int, pixel_format: PixelFormat
+) -> PixelValue:
+    """The pixel data of an instance, once its frames are known to be possible.
+
+    Raises
+    ------
+    CorruptDicomError
+        If there is no pixel data, or there can't be as many frames in it.
+    """
+    location = source.location
+    if header.pixel is None:
+        raise CorruptDicomError(f"{location}: the object has no pixel data")
+    if header.inflated is not None:
+        size = len(header.inflated)
+    elif source.fingerprint is not None:
+        size = source.fingerprint.size
+    else:
+        raise RuntimeError("the source must be opened before its frames are located")
+    start, length = header.pixel.offset, header.pixel.length
+    end = size if length is None else min(size, start + length)
+    if n_frames < 1:
+        raise CorruptDicomError(f"{location}: Number of Frames (0028,0008) is {n_frames}")
+    encapsulated = length is None or pixel_format.transfer_syntax not in NATIVE_SYNTAXES
+    if encapsulated and n_frames > (end - start) // ITEM_HEADER:
+        raise CorruptDicomError(
+            f"{location}: {n_frames} frames can't lie in {max(0, end - start)} bytes: Number of "
+            "Frames (0028,0008) is wrong, or the object is truncated"
+        )
+    return PixelValue(source, header, pixel_format, n_frames, start, end, size)
+
+
+async def find_offsets(
+    source: ByteSource, header: Header, n_frames: int, pixel_format: PixelFormat
+) -> FrameOffsets | None:
+    """Locate frames without reading the pixel data.
+
+    Parameters
+    ----------
+    source
+        The object, opened.
+    header
+        Its header.
+    n_frames
+        Number of Frames.
+    pixel_format
+        How its pixels are encoded.
+
+    Returns
+    -------
+    FrameOffsets or None
+        None if there is no usable table: `scan` reads the items when a frame is needed.
+
+    Raises
+    ------
+    CorruptDicomError
+        If the frames can't be where the header says.
+
+    Warns
+    -----
+    DicomWarning
+        For each table that was passed over since it contradicts the object.
+    """
+    value = pixel_value(source, header, n_frames, pixel_format)
+    for name, rung in LADDER:
+        try:
+            found = await rung(value)
+        except UnusableTableError as error:
+            notice(f"{source.location}: the {name} is not used: {error}")
+            continue
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,1 @@
+"""Clients of object stores, one file a service."""

@@ -1,0 +1,1 @@
+"""Objects, servers and comparisons that tests share."""
