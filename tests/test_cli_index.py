@@ -82,7 +82,7 @@ def test_a_cohort(tmp_path: Path, capsys: pytest.CaptureFixture[str], bars: list
         assert requests(path, cache) == [(0, 0)]
     # Frames were found as well.
     slide = xr.open_dataset(folder / "slide-no-table/object.dcm", engine="dicom", index_cache=cache)
-    assert slide.image.encoding["dicom"].instances[0].has_offsets
+    assert slide.image.encoding["dicom"].sources[0].has_offsets
     assert index(capsys, folder, "--cache", cache)[1] == "0 indexed, 7 known already, 0 failed\n"
 
 
@@ -91,7 +91,7 @@ def test_without_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     path = folder / "slide-no-table" / "object.dcm"
     assert "1 indexed" in index(capsys, path, "--cache", cache, "--no-scan")[1]
     slide = xr.open_dataset(path, engine="dicom", index_cache=cache)
-    assert not slide.image.encoding["dicom"].instances[0].has_offsets
+    assert not slide.image.encoding["dicom"].sources[0].has_offsets
     assert "1 known" in index(capsys, path, "--cache", cache, "--no-scan")[1]
     assert "1 indexed" in index(capsys, path, "--cache", cache)[1]
     assert "1 known" in index(capsys, path, "--cache", cache)[1]

@@ -15,8 +15,8 @@ from xarray import conventions
 from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.indexes import frame_of_reference_coordinates, segment_coordinates
-from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import ImageLayout, Linear
 from xarray_dicom.layout.segments import Segment
 from xarray_dicom.pixels.transform import value_dtype
@@ -77,9 +77,9 @@ class Handle:
     labels: dict[str, tuple[Any, ...]]
 
     @property
-    def instances(self) -> tuple[Instance, ...]:
+    def sources(self) -> tuple[IndexedFrames, ...]:
         """The instances, in the order of the variable's frames."""
-        return self.array.frames.instances
+        return self.array.frames.sources
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
         return self
@@ -132,8 +132,8 @@ def to_dataset(
         attrs["add_offset"] = exact(layout.linear.intercept)
     encoding: dict[str, Any] = {
         "preferred_chunks": preferred_chunks(layout),
-        "frame_shape": layout.frames.instances[0].format.shape,
-        "source": layout.frames.instances[0].source.location,
+        "frame_shape": layout.frames.sources[0].format.shape,
+        "source": layout.frames.sources[0].source.location,
         HANDLE: _handle(layout, array, scaled),
     }
     raw = xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
@@ -155,7 +155,7 @@ def to_dataset(
         if name not in dataset.xindexes:
             # No constructor keeps the type of a variable.
             dataset.variables[name].__class__ = LabelVariable
-    dataset.encoding["source"] = layout.frames.instances[0].source.location
+    dataset.encoding["source"] = layout.frames.sources[0].source.location
     return dataset
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -14,143 +13,65 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
-from xarray_dicom.frames.offsets import FrameOffsets, Scan, Stream, find_offsets
+from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.frames.offsets import find_offsets
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.conversions import Conversions, as_tag, plain_numbers
 from xarray_dicom.parsing.damage import values_read
-from xarray_dicom.parsing.elements import Column, Header, Path
+from xarray_dicom.parsing.elements import Column, Path
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag, wanted_paths
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.image_pixel import common_format
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.codecs import require_frames
-from xarray_dicom.runtime import MEMORY_BUDGET, in_thread, run
+from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
 
 
-@dataclass(slots=True, eq=False)
-class Instance:
-    """What reading the frames of one SOP instance needs: it is pickled, the header is not.
-
-    Attributes
-    ----------
-    source
-        The object's bytes, pinned to one version.
-    format
-        How its pixels are encoded.
-    n_frames
-        Number of Frames.
-    """
-
-    source: ByteSource
-    format: PixelFormat
-    n_frames: int
-    _offsets: FrameOffsets | None = field(default=None, repr=False)
-    _unscanned: Header | None = field(default=None, repr=False)
-    #: Awaited once with the offsets that a scan has found; what it raises is nobody's concern.
-    _remember: Callable[[FrameOffsets], Awaitable[None]] | None = field(default=None, repr=False)
-    _scan: Scan | None = field(default=None, init=False, repr=False)
-
-    @property
-    def has_offsets(self) -> bool:
-        """Whether the frames' offsets are known without a scan."""
-        return self._offsets is not None
-
-    @property
-    def known(self) -> tuple[FrameOffsets | None, Header | None]:
-        """The frames' offsets; where they are not known, the header that a scan starts from."""
-        return self._offsets, self._unscanned
-
-    @property
-    def n_located(self) -> int:
-        """The first so many frames are located without reading on; asked on the I/O loop."""
-        if self._offsets is not None:
-            return self.n_frames
-        return self._scan.n_found if self._scan is not None else 0
-
-    async def frame_offsets(self) -> FrameOffsets:
-        """Where each frame lies; scans the items once where there is no usable table."""
-        if self._offsets is None:
-            return await self._scanning().finish()
-        return self._offsets
-
-    async def locate(self, last: int, limit: int = MEMORY_BUDGET) -> FrameOffsets:
-        """Where the frames up to `last` lie, and more of them if they are known.
-
-        Where there is no usable table, the items are scanned as far as that takes; a later
-        scan goes on from there.
-
-        Parameters
-        ----------
-        last
-            Number of a frame, from 0.
-        limit
-            Bytes that may be in flight in this process.
-        """
-        if self._offsets is not None:
-            return self._offsets
-        scan = self._scanning()
-        await scan.reach(last, limit)
-        return scan.offsets()
-
-    @asynccontextmanager
-    async def stream(self, frames: NDArray[np.int64], limit: int) -> AsyncIterator[Stream]:
-        """Find `frames`, handing over those whose bytes pass by; see `Scan.stream`."""
-        if self._offsets is not None:
-            yield Stream.without_bytes(frames)
-            return
-        async with self._scanning().stream(frames, limit) as stream:
-            yield stream
-
-    def _scanning(self) -> Scan:
-        if self._scan is None:
-            assert self._unscanned is not None
-            self._scan = Scan(self.source, self._unscanned, self.n_frames, self.format, self._keep)
-        return self._scan
-
-    def remember_with(self, remember: Callable[[FrameOffsets], Awaitable[None]]) -> None:
-        """Have `remember` awaited, once, with the offsets that a scan finds."""
-        self._remember = remember
-
-    async def _keep(self, found: FrameOffsets) -> None:
-        self._offsets, self._scan, self._unscanned = found, None, None
-        if self._remember is not None:
-            with suppress(Exception):
-                await self._remember(found)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A task on another machine must not scan again, so the scan comes before the pickle.
-        offsets = self._offsets or run(self.frame_offsets())
-        return Instance, (self.source, self.format, self.n_frames, offsets)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class OpenInstance:
+class Instance:
     """An instance with its header and per-frame columns: what laying it out needs.
 
     Attributes
     ----------
-    instance
-        What reading needs.
+    source
+        Bytes of the object.
     dataset
         File meta and data set, without pixel data and per-frame functional groups.
     columns
         Values per frame by path in the Per-Frame Functional Groups Sequence.
+    frame_source
+        Its frames; None for an object without pixels.
     conversions
         What was converted already; the instances of a series share it.
     """
 
-    instance: Instance
+    source: ByteSource
     dataset: Dataset
     columns: dict[Path, Column]
+    frame_source: IndexedFrames | None
     conversions: Conversions = field(default_factory=Conversions, repr=False)
 
     @property
     def location(self) -> str:
         """Where the object lies, fit to be shown."""
-        return self.instance.source.location
+        return self.source.location
+
+    @property
+    def frames(self) -> IndexedFrames:
+        """Frames of the instance.
+
+        Raises
+        ------
+        UnsupportedDicomError
+            If it has no pixels; names its SOP class.
+        """
+        if self.frame_source is None:
+            with values_read(self.location, OSError):
+                name = getattr(self.dataset.get("SOPClassUID"), "name", "object")
+            raise UnsupportedDicomError(f"{self.location}: this {name} has no pixel data")
+        return self.frame_source
 
     def get(self, keyword: str) -> Any:
         """Value of an element at the root; None where it is absent."""
@@ -200,7 +121,7 @@ class OpenInstance:
             found = dataset[element]
             return self._broadcast(found.value, vr or found.VR)
 
-        return self.conversions.once(dataset, element, (vr, self.instance.n_frames), convert)
+        return self.conversions.once(dataset, element, (vr, self.frames.n_frames), convert)
 
     def per_frame(self, keyword: str) -> Column | None:
         """Values in the per-frame functional groups alone; None where no frame has one."""
@@ -250,13 +171,13 @@ class OpenInstance:
         return self._rows(row)
 
     def _rows(self, row: NDArray[Any]) -> Column:
-        n = self.instance.n_frames
+        n = self.frames.n_frames
         return Column(
             np.broadcast_to(row, (n, len(row))), np.broadcast_to(np.int32(len(row)), (n,))
         )
 
 
-async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
+async def open_instance(source: ByteSource, *, first: int) -> Instance:
     """Read the header, the offset table and the per-frame columns of one object.
 
     Parameters
@@ -298,8 +219,8 @@ async def open_instance(source: ByteSource, *, first: int) -> OpenInstance:
     unscanned = None
     if offsets is None:
         unscanned = replace(header, dataset=Dataset(), per_frame=None)
-    instance = Instance(source, pixel_format, n_frames, offsets, unscanned)
-    return OpenInstance(instance, dataset, columns)
+    instance = IndexedFrames(source, pixel_format, n_frames, offsets, unscanned)
+    return Instance(source, dataset, columns, instance)
 
 
 def _number_of_frames(dataset: Dataset, location: str) -> int:

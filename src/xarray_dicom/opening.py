@@ -14,7 +14,7 @@ from xarray_dicom.errors import DicomError
 from xarray_dicom.index_cache import open_remembered
 from xarray_dicom.index_cache.cache import BlobCache, Choice, cache_for
 from xarray_dicom.index_cache.checksummed import SUFFIX
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
@@ -135,7 +135,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         return lay_out(opened, layout_options, alone=alone), name
 
 
-async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[OpenInstance], bool]:
+async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[Instance], bool]:
     """Every instance that `obj` names, and whether it named just one object."""
     sources = await expand(obj, options.storage_options, skip=(SUFFIX,))
     cache = cache_for(sources[0], options.index_cache)
@@ -150,10 +150,10 @@ async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[OpenInstance],
     return await _open_many(found, cache), False
 
 
-async def _open_many(sources: Sequence[ByteSource], cache: BlobCache | None) -> list[OpenInstance]:
+async def _open_many(sources: Sequence[ByteSource], cache: BlobCache | None) -> list[Instance]:
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
-    async def one(source: ByteSource) -> OpenInstance:
+    async def one(source: ByteSource) -> Instance:
         async with gate:
             return await open_remembered(source, cache, first=FIRST_OF_MANY)
 

@@ -1,7 +1,10 @@
-"""What a process has once: an event loop, two pools of threads, a byte budget.
+"""Event loop, pools of threads and byte budget of a process.
 
-All I/O runs as coroutines on one private event loop, so a read works the same from a
-script, a dask thread, a notebook's loop, or fsspec's own. A forked child starts afresh:
+All I/O is written as coroutines. `run` drives one in the calling thread for as long as nothing
+has to be waited for: local files and memory answer at once, and a thread that waits for
+another one takes longer than they do. A coroutine that is about to wait for a network awaits
+`enter_loop`, and goes on from there on one private event loop, so that a read works the same
+from a script, a dask thread, a notebook's loop, or fsspec's own. A forked child starts afresh:
 threads do not survive `fork`, and a loop without its thread hangs.
 """
 
@@ -11,10 +14,10 @@ import asyncio
 import contextvars
 import os
 import threading
+import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator, Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from xarray_dicom.decode_threads import (
@@ -25,6 +28,7 @@ from xarray_dicom.decode_threads import (
     cpu_count,
     on_behalf_of,
 )
+from xarray_dicom.warn import held_back
 
 T = TypeVar("T")
 
@@ -33,40 +37,46 @@ MEMORY_BUDGET = 256 * 2**20
 
 STORAGE_THREADS = 16
 
+DRIVE_INLINE = False
+
 
 class ByteBudget:
     """Bytes in flight in this process, granted first come, first served.
 
-    Lives on the runtime's event loop, so it needs no lock. Whoever asks for more than
-    the limit is let in alone: one frame must always be readable.
+    Whoever asks for more than the limit is let in alone: one frame must always be readable.
     """
 
     def __init__(self) -> None:
         self.used = 0
-        self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[int, int, Future[None]]] = deque()
 
     async def acquire(self, amount: int, limit: int) -> None:
         """Wait until `amount` more bytes fit under `limit`."""
-        if not self._waiting and self._fits(amount, limit):
-            self.used += amount
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (amount, limit, turn)
-        self._waiting.append(entry)
+        with self._lock:
+            if not self._waiting and self._fits(amount, limit):
+                self.used += amount
+                return
+            turn: Future[None] = Future()
+            entry = (amount, limit, turn)
+            self._waiting.append(entry)
         try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            await wait_for(turn)
+        except BaseException:
+            with self._lock:
+                granted = entry not in self._waiting
+                if not granted:
+                    self._waiting.remove(entry)
+                    self._grant()
+            if granted:
                 self.release(amount)
-            else:
-                self._waiting.remove(entry)
-                self._grant()
             raise
 
     def release(self, amount: int) -> None:
         """Give `amount` bytes back."""
-        self.used -= amount
-        self._grant()
+        with self._lock:
+            self.used -= amount
+            self._grant()
 
     def _fits(self, amount: int, limit: int) -> bool:
         return self.used == 0 or self.used + amount <= limit
@@ -77,8 +87,8 @@ class ByteBudget:
             if not self._fits(amount, limit):
                 return
             self._waiting.popleft()
-            if not turn.done():
-                self.used += amount
+            self.used += amount
+            if not turn.cancelled():
                 turn.set_result(None)
 
 
@@ -143,6 +153,39 @@ class Runtime:
         with self._lock:
             return self._shared.get(key)
 
+    def start(self, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> Future[T]:
+        """Drive a coroutine, which may be under way already, on the loop and in `context`."""
+        future: Future[T] = Future()
+        loop = self.loop
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            if future.cancelled():
+                coroutine.close()
+                return
+            # The same context as before: what was set there is reset there.
+            tasks.append(loop.create_task(coroutine, context=context))
+            tasks[0].add_done_callback(finish)
+
+        def finish(task: asyncio.Task[T]) -> None:
+            if task.cancelled():
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            error = task.exception()
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+
+        def stop(future: Future[T]) -> None:
+            if future.cancelled():
+                loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+
+        future.add_done_callback(stop)
+        loop.call_soon_threadsafe(begin)
+        return future
+
     def on_loop(self) -> bool:
         """Whether the caller runs in the loop's own thread."""
         return self._thread is not None and threading.current_thread() is self._thread
@@ -161,46 +204,97 @@ def runtime() -> Runtime:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` on the private loop and wait for it: the synchronous face of all I/O."""
+    """Drive `coroutine` to its end: the synchronous face of all I/O.
+
+    It runs in the calling thread until it awaits `enter_loop`, and from there on the private
+    event loop, while the caller waits.
+    """
     current = runtime()
     if current.on_loop():
         coroutine.close()
         raise RuntimeError("a synchronous read on the I/O loop would wait for itself; await it")
-    with _calling(current):
-        future = asyncio.run_coroutine_threadsafe(coroutine, current.loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+    with held_back():
+        context = contextvars.copy_context()
+        context.run(on_behalf_of.set, Caller(current.slots()))
+        if DRIVE_INLINE:
+            try:
+                waits_for = context.run(coroutine.send, None)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            if waits_for is not _LOOP:
+                coroutine.close()
+                raise RuntimeError(f"a coroutine waits for {waits_for!r} outside the I/O loop")
+        future = current.start(coroutine, context)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
 
 async def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` on the private loop and await it from whichever loop the caller has."""
+    """Drive `coroutine` on the private loop and await it from whichever loop the caller has."""
     current = runtime()
     if current.on_loop():
         return await coroutine
-    with _calling(current):
-        future = asyncio.run_coroutine_threadsafe(coroutine, current.loop)
-    return await asyncio.wrap_future(future)
+    with held_back():
+        context = contextvars.copy_context()
+        context.run(on_behalf_of.set, Caller(current.slots()))
+        return await asyncio.wrap_future(current.start(coroutine, context))
 
 
-@contextmanager
-def _calling(current: Runtime) -> Iterator[None]:
-    """Coroutines that are handed to the loop meanwhile run on behalf of a new caller."""
-    token = on_behalf_of.set(Caller(current.slots()))
-    try:
-        yield
-    finally:
-        on_behalf_of.reset(token)
+#: What a coroutine yields to go on in the loop.
+_LOOP = object()
+
+
+@types.coroutine
+def _yield_to_loop() -> Generator[Any, None, None]:
+    yield _LOOP
+
+
+async def enter_loop() -> None:
+    """Go on on the private event loop; whoever waits for a network awaits this first."""
+    if not runtime().on_loop():
+        await _yield_to_loop()
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Call a blocking `function` in a storage thread and await it on the private loop."""
-    pool = runtime().storage_pool
+    """Call a blocking `function`: in a storage thread, if the loop must not wait for it."""
+    current = runtime()
+    if not current.on_loop():
+        return function(*args)
     # The thread works for whoever awaits it, so it sees the same context variables.
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(pool, context.run, function, *args)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(current.storage_pool, context.run, function, *args)
+
+
+async def off_loop(function: Callable[..., T], *args: Any) -> T:
+    """Compute in a decode thread, if it would hold up the loop and so all other reads."""
+    current = runtime()
+    if not current.on_loop():
+        return function(*args)
+    return await asyncio.get_running_loop().run_in_executor(current.decode_pool, function, *args)
+
+
+async def wait_for(future: Future[T]) -> T:
+    """Wait for what another thread does, in the calling thread or on the loop."""
+    if runtime().on_loop():
+        return await asyncio.wrap_future(future)
+    return future.result()
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all, concurrently on the loop and one after another in a calling thread."""
+    if runtime().on_loop():
+        return list(await asyncio.gather(*coroutines))
+    waiting = iter(coroutines)
+    try:
+        return [await coroutine for coroutine in waiting]
+    finally:
+        for coroutine in waiting:
+            coroutine.close()
 
 
 def _start_afresh() -> None:

@@ -1,62 +1,141 @@
-"""Warnings about objects, and an account of those that opening one drew.
+"""Warnings about objects: one way to warn, at the line of the user's code.
 
-Whoever opens an object that was opened before is to be warned as if it were the first time,
-so what is said of an object is noted next to what is kept of it.
+Coroutines run in threads that the user's code is not on the stack of, so their warnings are
+held back, and shown by whoever waits for them. An index cache records the warnings of an open,
+since a later open by that record draws them again.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from types import FrameType
 
-from xarray_dicom.errors import DicomWarning
+from xarray_dicom.errors import DicomWarning, current_place
 
-_heard: ContextVar[list[str] | None] = ContextVar("xarray_dicom_notices", default=None)
+#: Top-level packages whose lines are nobody's own: the first one up the stack that is none of
+#: these is the user's.
+_LIBRARIES = frozenset(
+    {"xarray_dicom", "xarray", "dask", "distributed", "asyncio", "concurrent", "threading"}
+    | {"contextlib", "contextvars", "functools", "runpy", "importlib", "_frozen_importlib"}
+)
+
+_held: ContextVar[list[DicomWarning] | None] = ContextVar("xarray_dicom_held", default=None)
+_recorded: ContextVar[list[DicomWarning] | None] = ContextVar("xarray_dicom_record", default=None)
+_silent: ContextVar[bool] = ContextVar("xarray_dicom_silent", default=False)
 
 
-#: Whether everything that there is to be said was said before.
-_said: ContextVar[bool] = ContextVar("xarray_dicom_said", default=False)
+def warn(
+    message: str,
+    *,
+    location: str | None = None,
+    frame: int | None = None,
+    tag: str | int | None = None,
+) -> None:
+    """Warn of something in an object, at the line of the user's code.
 
-
-def notice(text: str) -> None:
-    """Warn of `text`, on behalf of the caller, and note it if anybody listens.
+    Parameters
+    ----------
+    message, location, frame, tag
+        As for `xarray_dicom.DicomError`; location and frame are those of the innermost
+        `xarray_dicom.errors.located` block where they are not given.
 
     Warns
     -----
     DicomWarning
-        Unless this is the object's second reading.
+        Unless `silenced`.
     """
-    if _said.get():
+    if _silent.get():
         return
-    heard = _heard.get()
-    if heard is not None:
-        heard.append(text)
-    warnings.warn(text, DicomWarning, stacklevel=3)
+    warning = DicomWarning(message, location=location, frame=frame, tag=tag)
+    warning.complete(*current_place())
+    recorded = _recorded.get()
+    if recorded is not None:
+        recorded.append(warning)
+    held = _held.get()
+    if held is not None:
+        held.append(warning)
+    else:
+        _show(warning)
 
 
 @contextmanager
-def notices_heard() -> Iterator[list[str]]:
-    """List what is noticed while the block runs, also in tasks and threads that it awaits."""
-    heard: list[str] = []
-    token = _heard.set(heard)
+def held_back() -> Iterator[None]:
+    """Hold warnings of the block back, also those of tasks and threads, and show them after it.
+
+    After an error they are shown too, but don't replace it where warnings are errors.
+    """
+    held: list[DicomWarning] = []
+    token = _held.set(held)
     try:
-        yield heard
-    finally:
-        _heard.reset(token)
+        yield
+    except BaseException:
+        _held.reset(token)
+        with suppress(DicomWarning):
+            for warning in held:
+                warn_again(warning)
+        raise
+    _held.reset(token)
+    for warning in held:
+        warn_again(warning)
+
+
+def warn_again(warning: DicomWarning) -> None:
+    """Show a warning that was held back, or hand it to an outer block that holds them back."""
+    held = _held.get()
+    if held is not None:
+        held.append(warning)
+    else:
+        _show(warning)
 
 
 @contextmanager
-def second_reading() -> Iterator[None]:
-    """Say nothing while the block reads what was read, and spoken of, before."""
-    token = _said.set(True)
+def recording() -> Iterator[list[DicomWarning]]:
+    """List the warnings of the block, also those of tasks and threads that it awaits."""
+    record: list[DicomWarning] = []
+    token = _recorded.set(record)
+    try:
+        yield record
+    finally:
+        _recorded.reset(token)
+
+
+def recorded() -> tuple[DicomWarning, ...]:
+    """Return the warnings so far in the innermost `recording` block."""
+    return tuple(_recorded.get() or ())
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Draw no warning in the block, which reads what was read, and warned of, before."""
+    token = _silent.set(True)
     try:
         yield
     finally:
-        _said.reset(token)
+        _silent.reset(token)
 
 
-def last_heard() -> tuple[str, ...]:
-    """What was noticed so far in the innermost block that listens."""
-    return tuple(_heard.get() or ())
+def _show(warning: DicomWarning) -> None:
+    frame = _users_frame()
+    warnings.warn_explicit(
+        warning,
+        type(warning),
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        frame.f_globals.get("__name__", "<unknown>"),
+        frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _users_frame() -> FrameType:
+    """Return the innermost frame that is not a library's; the outermost where all are."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _LIBRARIES:
+            break
+        frame = frame.f_back
+    return frame

@@ -285,7 +285,7 @@ def test_what_is_held_stays_inside_the_budget(native_slide: bytes) -> None:
     image, source = recorded(native_slide)
     source.clear()
     budget = 40 * TILE * TILE * 3
-    frames = EncodedFrames(image.encoded_frames.instance, memory_budget=budget)
+    frames = EncodedFrames(image.encoded_frames.frames, memory_budget=budget)
     numbers = [*range(0, 720, 2), 5, 5, 5]
     most = 0
     for number in frames.ahead(numbers, int):

@@ -102,7 +102,7 @@ class TestScan:
         third = xr.open_dataset(
             (source := RecordingSource(open_source(path))), engine="dicom", index_cache=cache
         )
-        assert third.image.encoding["dicom"].instances[0].has_offsets
+        assert third.image.encoding["dicom"].sources[0].has_offsets
         source.clear()
         np.testing.assert_array_equal(third.image.values, expected)
         assert source.bytes_read <= path.stat().st_size
@@ -113,10 +113,10 @@ class TestScan:
         path, cache = put("slide-no-table", tmp_path), tmp_path / "cache"
         opened(path, cache)
         again = opened(path, cache)
-        assert not again["image"].encoding["dicom"].instances[0].has_offsets
+        assert not again["image"].encoding["dicom"].sources[0].has_offsets
         again["image"].load()
         third = opened(path, cache)
-        assert third["image"].encoding["dicom"].instances[0].has_offsets
+        assert third["image"].encoding["dicom"].sources[0].has_offsets
 
     def test_what_a_scan_warned_of_is_said_again(self, tmp_path: Path) -> None:
         path, cache = tmp_path / "cut.dcm", tmp_path / "cache"
@@ -134,7 +134,7 @@ class TestScan:
     def test_a_dataset_pickles_without_its_cache(self, tmp_path: Path) -> None:
         path, cache = put("slide-no-table", tmp_path), tmp_path / "cache"
         dataset = xr.open_dataset(path, engine="dicom", index_cache=cache)
-        restored = pickle.loads(pickle.dumps(dataset.image.encoding["dicom"].instances[0]))
+        restored = pickle.loads(pickle.dumps(dataset.image.encoding["dicom"].sources[0]))
         assert restored._remember is None
         assert restored.has_offsets
 

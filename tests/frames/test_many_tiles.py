@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from support.generate.many_tiles import slide_of_holes, tile_lengths
 from xarray_dicom.dataset import HANDLE
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import ExactOffsets, FrameOffsets
-from xarray_dicom.instance import Instance
 from xarray_dicom.runtime import run
 
 SIDE = 1000
@@ -28,9 +28,9 @@ TABLES: list[tuple[Literal["eot", "bot"], tuple[int, int]]] = [
 ]
 
 
-def instance_of(dataset: xr.Dataset) -> Instance:
-    (instance,) = dataset.image.encoding[HANDLE].instances
-    assert isinstance(instance, Instance)
+def instance_of(dataset: xr.Dataset) -> IndexedFrames:
+    (instance,) = dataset.image.encoding[HANDLE].sources
+    assert isinstance(instance, IndexedFrames)
     return instance
 
 

@@ -34,7 +34,7 @@ from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets
 from xarray_dicom.index_cache import header_subset, serialize
 from xarray_dicom.index_cache.sections import Reader, RecordError, Sections
 from xarray_dicom.index_cache.serialize_offsets import FORMS, read_offsets, write_offsets
-from xarray_dicom.instance import OpenInstance, open_instance
+from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.parsing.elements import Column
@@ -46,18 +46,18 @@ OPTIONS = LayoutOptions(
 )
 
 
-def opened(path: Path) -> tuple[OpenInstance, ByteSource]:
+def opened(path: Path) -> tuple[Instance, ByteSource]:
     source = open_source(path)
     return run(open_instance(source, first=2**18)), source
 
 
-def recorded(one: OpenInstance, *notices: str) -> bytes:
+def recorded(one: Instance, *notices: str) -> bytes:
     blob = index_cache.encode(one, notices)
     assert blob is not None
     return blob
 
 
-def again(one: OpenInstance, source: ByteSource) -> OpenInstance:
+def again(one: Instance, source: ByteSource) -> Instance:
     found = index_cache.decode(recorded(one), source)
     assert found is not None
     return found[0]
@@ -172,9 +172,9 @@ class TestRecord:
         for path in objects(name, tmp_path):
             one, source = opened(path)
             found = again(one, source)
-            assert found.instance.format == one.instance.format
-            assert found.instance.n_frames == one.instance.n_frames
-            assert found.instance.has_offsets == one.instance.has_offsets == kind(name).has_table
+            assert found.frames.format == one.frames.format
+            assert found.frames.n_frames == one.frames.n_frames
+            assert found.frames.has_offsets == one.frames.has_offsets == kind(name).has_table
             assert found.columns.keys() == one.columns.keys()
             for element, column in one.columns.items():
                 np.testing.assert_array_equal(found.columns[element].values, column.values)
@@ -287,14 +287,14 @@ class TestRecord:
         (path,) = objects("slide-no-table", tmp_path)
         one, source = opened(path)
         blob = recorded(one)
-        offsets = run(one.instance.frame_offsets())
+        offsets = run(one.frames.frame_offsets())
         whole = serialize.complete(blob, offsets, ["here: some frames"], "here")
         assert whole is not None
         found = index_cache.decode(whole, source)
         assert found is not None
-        assert found[0].instance.has_offsets
+        assert found[0].frames.has_offsets
         assert found[1] == [f"{source.location}: some frames"]
-        assert _state(run(found[0].instance.frame_offsets())) == _state(offsets)
+        assert _state(run(found[0].frames.frame_offsets())) == _state(offsets)
         # What is damaged can't be completed.
         assert serialize.complete(blob[:50], offsets, [], "here") is None
 
@@ -432,7 +432,7 @@ class TestPrivacy:
         one, _ = opened(path)
         assert index_cache.encode(one) is None
 
-    def _pointing_to(self, tmp_path: Path, pointer: int, vr: str, value: Any) -> OpenInstance:
+    def _pointing_to(self, tmp_path: Path, pointer: int, vr: str, value: Any) -> Instance:
         path = tmp_path / "mr.dcm"
         path.write_bytes(kind("enhanced-mr").objects["object.dcm"])
         dataset = pydicom.dcmread(path)
@@ -457,7 +457,7 @@ class TestPrivacy:
 
     def test_a_private_dimension(self, tmp_path: Path) -> None:
         one = self._pointing_to(tmp_path, 0x2001100A, "IS", "7")
-        found = again(one, one.instance.source)
+        found = again(one, one.frames.source)
         assert found.columns[0x00189114, 0x2001100A].count.all()
         shared = found.dataset.SharedFunctionalGroupsSequence[0]
         assert shared[0x00189114].value[0][0x2001100A].value == 7

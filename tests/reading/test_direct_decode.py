@@ -15,7 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, SecondaryCaptureImageStorage
 from xarray.core.indexing import OuterIndexer
 
-from xarray_dicom.instance import Instance, open_instance
+from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.instance import open_instance
 from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.pixels import FrameDecoder
@@ -31,7 +32,7 @@ ALL = slice(None)
 
 
 @pytest.fixture(params=["grey", "colour"])
-def planes(request: pytest.FixtureRequest) -> tuple[Instance, Pixels]:
+def planes(request: pytest.FixtureRequest) -> tuple[IndexedFrames, Pixels]:
     """Planes in JPEG 2000, and their pixels."""
     colour = request.param == "colour"
     shape = (N, *TILE, 3) if colour else (N, *TILE)
@@ -57,10 +58,10 @@ def planes(request: pytest.FixtureRequest) -> tuple[Instance, Pixels]:
     dataset["PixelData"].VR = "OB"
     file = io.BytesIO()
     dcmwrite(file, dataset, enforce_file_format=True)
-    return run(open_instance(BytesSource(file.getvalue()), first=4096)).instance, pixels
+    return run(open_instance(BytesSource(file.getvalue()), first=4096)).frames, pixels
 
 
-def array_of(instance: Instance, transform: Transform, plane: tuple[int, int]) -> DicomArray:
+def array_of(instance: IndexedFrames, transform: Transform, plane: tuple[int, int]) -> DicomArray:
     placement = Placed(
         np.arange(N), np.arange(N)[::-1], None, None, n_cells=N, plane=plane, tile=TILE
     )
@@ -96,7 +97,7 @@ def pick(pixels: Pixels, *key: Any) -> Pixels:
 
 
 @pytest.mark.parametrize("z", [ALL, slice(1, None, 2), np.array([4, 0, 5])])
-def test_whole_planes(planes: tuple[Instance, Pixels], copies: list[bool], z: Any) -> None:
+def test_whole_planes(planes: tuple[IndexedFrames, Pixels], copies: list[bool], z: Any) -> None:
     instance, pixels = planes
     array = array_of(instance, Stored(pixels.dtype), TILE)
     key = (z, *[ALL] * (pixels.ndim - 1))
@@ -115,7 +116,7 @@ def test_whole_planes(planes: tuple[Instance, Pixels], copies: list[bool], z: An
     ],
 )
 def test_parts_and_repeats(
-    planes: tuple[Instance, Pixels], copies: list[bool], z: Any, y: Any, x: Any
+    planes: tuple[IndexedFrames, Pixels], copies: list[bool], z: Any, y: Any, x: Any
 ) -> None:
     instance, pixels = planes
     array = array_of(instance, Stored(pixels.dtype), TILE)
@@ -125,7 +126,7 @@ def test_parts_and_repeats(
 
 
 def test_other_values_samples_and_planes(
-    planes: tuple[Instance, Pixels], copies: list[bool]
+    planes: tuple[IndexedFrames, Pixels], copies: list[bool]
 ) -> None:
     instance, pixels = planes
     key = (ALL,) * pixels.ndim

@@ -17,7 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from xarray.core.indexing import OuterIndexer
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.instance import Instance, open_instance
+from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.instance import open_instance
 from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.pixels.transform import (
@@ -57,12 +58,12 @@ def instance_of(content: bytes, shape: tuple[int, ...], bits: tuple[int, int], s
     dataset["PixelData"].VR = "OW" if bits[0] == 16 else "OB"
     file = io.BytesIO()
     dcmwrite(file, dataset, enforce_file_format=True)
-    return run(open_instance(BytesSource(file.getvalue()), first=4096)).instance
+    return run(open_instance(BytesSource(file.getvalue()), first=4096)).frames
 
 
 def stored_frames(
     kind: str, n_frames: int, tile: tuple[int, int], seed: int
-) -> tuple[Instance, Pixels]:
+) -> tuple[IndexedFrames, Pixels]:
     """An instance of frames of some depth, and their stored values."""
     rng = np.random.default_rng(seed)
     shape: tuple[int, ...] = (n_frames, *tile)
@@ -163,7 +164,9 @@ def test_selections_of_runs(data: st.DataObject, kind: str, n: int, seed: int) -
     np.testing.assert_array_equal(got, expected)
 
 
-def stack(instance: Instance, n: int, tile: tuple[int, int], transform: Transform) -> FrameArray:
+def stack(
+    instance: IndexedFrames, n: int, tile: tuple[int, int], transform: Transform
+) -> FrameArray:
     placement = Placed(np.arange(n), np.arange(n), None, None, n_cells=n, plane=tile, tile=tile)
     return FrameArray((instance,), (n,), tile, placement, transform)
 
@@ -209,7 +212,7 @@ def test_the_frame_that_fails_is_named() -> None:
 def test_unsupported_pixels_are_named() -> None:
     instance, _ = stored_frames("RGB", 3, (2, 2), 4)
     odd = replace(instance.format, photometric="HSV")
-    other = Instance(instance.source, odd, 3, run(instance.frame_offsets()))
+    other = IndexedFrames(instance.source, odd, 3, run(instance.frame_offsets()))
     array = DicomArray(stack(other, 3, (2, 2), Stored(np.dtype(np.uint8))))
     with pytest.raises(ValueError, match=r"frame 1: Photometric Interpretation .*HSV"):
         array[OuterIndexer((slice(None),) * 4)]

@@ -26,8 +26,9 @@ from support.generate.texture import histology
 from support.proxy import LatencyProxy
 from support.servers import Server
 from xarray_dicom import CorruptDicomError
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets
-from xarray_dicom.instance import Instance, open_instance
+from xarray_dicom.instance import open_instance
 from xarray_dicom.runtime import run, runtime
 from xarray_dicom.storage import BytesSource, RecordingSource
 
@@ -301,8 +302,8 @@ def test_a_bar_over_a_slow_line(s3_server: Server) -> None:
     assert 0.9 * len(blob) < bar.done <= bar.total + 1000 < 1.01 * len(blob)
 
 
-def instance_of(blob: bytes) -> Instance:
-    return run(open_instance(BytesSource(blob), first=2**16)).instance
+def instance_of(blob: bytes) -> IndexedFrames:
+    return run(open_instance(BytesSource(blob), first=2**16)).frames
 
 
 def test_what_a_scan_finds_is_remembered_once() -> None:

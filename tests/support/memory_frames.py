@@ -12,7 +12,8 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from xarray_dicom.instance import Instance, open_instance
+from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.instance import open_instance
 from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.layout.placement import Placed, Placement, TileGrid
 from xarray_dicom.pixels.transform import Stored
@@ -23,7 +24,7 @@ from xarray_dicom.storage import BytesSource
 @functools.lru_cache(256)
 def native(
     n_frames: int, tile: tuple[int, int], samples: int
-) -> tuple[Instance, NDArray[np.uint16]]:
+) -> tuple[IndexedFrames, NDArray[np.uint16]]:
     """An instance of native frames, and their pixels; no value is 0."""
     shape = (n_frames, *tile) if samples == 1 else (n_frames, *tile, samples)
     dtype = np.uint16 if samples == 1 else np.uint8
@@ -47,7 +48,7 @@ def native(
     file = io.BytesIO()
     dcmwrite(file, dataset, enforce_file_format=True)
     opened = run(open_instance(BytesSource(file.getvalue()), first=4096))
-    return opened.instance, pixels
+    return opened.frames, pixels
 
 
 @dataclass(frozen=True)

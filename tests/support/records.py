@@ -24,8 +24,8 @@ def _variable(array: xr.DataArray) -> list[Any]:
         encoding,
         repr(described),
         # Pickled, an instance is its source, its version and its offsets.
-        [pickle.dumps(instance) for instance in frames.instances],
-        pickle.dumps(replace(frames, instances=())),
+        [pickle.dumps(instance) for instance in frames.sources],
+        pickle.dumps(replace(frames, sources=())),
     ]
 
 

@@ -205,7 +205,7 @@ class DicomAccessor(Generic[Array]):
         from xarray_dicom.accessor.handle import handle_of
         from xarray_dicom.accessor.highdicom import open_with_highdicom
 
-        return open_with_highdicom(handle_of(self._image).instances)
+        return open_with_highdicom(handle_of(self._image).sources)
 
 
 class DicomTreeAccessor:

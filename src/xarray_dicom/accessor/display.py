@@ -63,7 +63,7 @@ def to_rgb(image: xr.DataArray) -> xr.DataArray:
             raise DicomError("a display form needs all of c: select a sample afterwards")
         shown = mapped(
             image.transpose(..., "c").variable,
-            Colour(handle.instances[0].format.bits_stored, _profile(header, handle)),
+            Colour(handle.sources[0].format.bits_stored, _profile(header, handle)),
             EIGHT_BIT,
             whole=1,
         )
@@ -140,7 +140,7 @@ def _table(item: Dataset, inverted: bool, handle: Handle) -> Table:
         raise CorruptDicomError(
             f"{_location(handle)}: VOI LUT Sequence (0028,3010) can't be used: {error}"
         ) from error
-    if handle.instances[0].format.pixel_representation and first >= 2**15:
+    if handle.sources[0].format.pixel_representation and first >= 2**15:
         # Explicit VR writers spell a negative first value as unsigned.
         first -= 2**16
     return Table(table, first)
@@ -178,7 +178,7 @@ def _is_rescale(transform: Transform) -> bool:
 
 def _uniform_transform(header: Dataset, handle: Handle) -> Any:
     """The modality transform that all frames of an object share."""
-    stored = handle.instances[0].format.dtype
+    stored = handle.sources[0].format.dtype
     transform = modality_transform(header, stored)
     if not isinstance(transform, Stored):
         return transform
@@ -197,7 +197,7 @@ def _uneven(handle: Handle) -> UnsupportedDicomError:
 
 def _range(handle: Handle, modality: Transform | None) -> tuple[float, float]:
     """Lowest and highest modality value that the format can have."""
-    pixel_format = handle.instances[0].format
+    pixel_format = handle.sources[0].format
     if pixel_format.dtype.kind == "f":
         return 0.0, 1.0
     bits = pixel_format.bits_stored
@@ -242,4 +242,4 @@ def _profile(header: Dataset, handle: Handle) -> bytes | None:
 
 
 def _location(handle: Handle) -> str:
-    return handle.instances[0].source.location
+    return handle.sources[0].source.location

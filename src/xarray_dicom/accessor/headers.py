@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from xarray_dicom.accessor.handle import handle_of
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
-from xarray_dicom.instance import Instance
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.opening import CONCURRENT_HEADERS, FIRST_OF_MANY, FIRST_OF_ONE
 from xarray_dicom.parsing.header import complete_header
 from xarray_dicom.parsing.inflated import InflatedSource
@@ -34,7 +34,7 @@ def header_of(array: xr.DataArray) -> Dataset:
     DicomError
         If there are several.
     """
-    instances = handle_of(array).instances
+    instances = handle_of(array).sources
     if len(instances) > 1:
         raise DicomError(
             f"{array.name!r} was opened from {len(instances)} objects: use .dicom.headers"
@@ -47,9 +47,9 @@ def first_header_of(array: xr.DataArray) -> Dataset:
     return run(read_headers(_ordered(handle_of(array))[:1]))[0]
 
 
-def _ordered(handle: Handle) -> tuple[Instance, ...]:
+def _ordered(handle: Handle) -> tuple[IndexedFrames, ...]:
     """The instances in the order in which the array shows them; those it doesn't show last."""
-    instances = handle.instances
+    instances = handle.sources
     if len(instances) == 1:
         return instances
     frames = handle.array.frames
@@ -60,12 +60,12 @@ def _ordered(handle: Handle) -> tuple[Instance, ...]:
     return tuple(instances[number] for number in order)
 
 
-async def read_headers(instances: tuple[Instance, ...]) -> list[Dataset]:
+async def read_headers(instances: tuple[IndexedFrames, ...]) -> list[Dataset]:
     """Complete headers of `instances`, of the versions that were opened, fetched concurrently."""
     first = FIRST_OF_MANY if len(instances) > 1 else FIRST_OF_ONE
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
-    async def one(instance: Instance) -> Dataset:
+    async def one(instance: IndexedFrames) -> Dataset:
         source = instance.source
         async with gate:
             if isinstance(source, InflatedSource):

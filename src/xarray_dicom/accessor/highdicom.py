@@ -17,8 +17,8 @@ from pydicom.uid import UID, ParametricMapStorage, SegmentationStorage
 
 from xarray_dicom.accessor.headers import read_headers
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.prefetch import EncodedFrames
-from xarray_dicom.instance import Instance
 from xarray_dicom.runtime import run
 
 Pixels = NDArray[Any]
@@ -36,11 +36,11 @@ class FetchedFrames:
     def get_raw_frame(self, frame_number: int, as_index: bool = False) -> bytes:
         """Encoded bytes of one frame, as `highdicom.Image.get_raw_frame`."""
         index = frame_number if as_index else frame_number - 1
-        n_frames = self.encoded_frames.instance.n_frames
+        n_frames = self.encoded_frames.frames.n_frames
         if not 0 <= index < n_frames:
             kind, first = ("index", 0) if as_index else ("number", 1)
             raise IndexError(
-                f"{self.encoded_frames.instance.source.location}: no frame has the {kind} "
+                f"{self.encoded_frames.frames.source.location}: no frame has the {kind} "
                 f"{frame_number}; they run from {first} to {n_frames - 1 + first}"
             )
         return self.encoded_frames.read(index)
@@ -74,7 +74,7 @@ class FetchedFrames:
     ) -> Iterable[int]:
         first = 0 if as_indices else 1
         if frame_numbers is None:
-            frame_numbers = range(first, self.encoded_frames.instance.n_frames + first)
+            frame_numbers = range(first, self.encoded_frames.frames.n_frames + first)
         return self.encoded_frames.ahead(frame_numbers, lambda number: number - first)
 
     def _fetching_ahead(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ KINDS: dict[UID, type[FetchedImage] | type[FetchedSegmentation]] = {
 }
 
 
-def open_with_highdicom(instances: Sequence[Instance]) -> FetchedImage | FetchedSegmentation:
+def open_with_highdicom(instances: Sequence[IndexedFrames]) -> FetchedImage | FetchedSegmentation:
     """The lazy highdicom object of the one instance in `instances`.
 
     Parameters

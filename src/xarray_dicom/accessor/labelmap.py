@@ -34,7 +34,7 @@ def labelmap_of(
         raise DicomError(f"overlap is {overlap!r}, but must be one of {', '.join(OVERLAPS)}")
     if "segment" not in handle.sizes:
         raise DicomError(f"{array.name!r} has no masks by segment: it may be a label map already")
-    if handle.instances[0].format.bits_allocated > 1:
+    if handle.sources[0].format.bits_allocated > 1:
         raise DicomError(
             "a FRACTIONAL segmentation has no label map: threshold it, then combine its segments"
         )

@@ -178,7 +178,7 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
         If it can't be opened, or nothing can be kept of it.
     """
     opened = await recall(source, cache)
-    if opened is not None and (opened.instance.has_offsets or not scan):
+    if opened is not None and (opened.frames.has_offsets or not scan):
         return False
     if opened is None:
         opened, kept = await learn(source, cache, first=FIRST_OF_MANY)
@@ -188,5 +188,5 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
                 "objects, or its frames are arranged by something that is not to be kept"
             )
     if scan:
-        await opened.instance.frame_offsets()
+        await opened.frames.frame_offsets()
     return True

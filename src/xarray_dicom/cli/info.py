@@ -16,9 +16,9 @@ from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line, printable
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError, DicomWarning
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
 from xarray_dicom.index_cache.checksummed import SUFFIX
-from xarray_dicom.instance import Instance
 from xarray_dicom.opening import OpenOptions, open_images
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.runtime import run
@@ -43,9 +43,9 @@ class Image:
     handle: Handle
 
     @property
-    def instances(self) -> tuple[Instance, ...]:
+    def sources(self) -> tuple[IndexedFrames, ...]:
         """The instances that its frames lie in."""
-        return self.handle.instances
+        return self.handle.sources
 
 
 def add_to(commands: Commands) -> None:
@@ -173,11 +173,11 @@ def _spacing(image: Image) -> str:
 
 def _frames(image: Image) -> str:
     rows, columns = image.handle.array.frames.tile
-    total = sum(instance.n_frames for instance in image.instances)
+    total = sum(instance.n_frames for instance in image.sources)
     return f"{total:,} of {rows:,} × {columns:,}"
 
 
-def _offset_table(instance: Instance) -> str:
+def _offset_table(instance: IndexedFrames) -> str:
     if isinstance(instance.source, InflatedSource):
         return "none: deflated as a whole"
     if not instance.has_offsets:
@@ -186,9 +186,9 @@ def _offset_table(instance: Instance) -> str:
     return offsets.table if isinstance(offsets, ExactOffsets) else OFFSET_TABLES[type(offsets)]
 
 
-def _each(tell: Callable[[Instance], str]) -> Callable[[Image], str]:
+def _each(tell: Callable[[IndexedFrames], str]) -> Callable[[Image], str]:
     """What `tell` says of the instances of an image, each answer once."""
-    return lambda image: "; ".join(dict.fromkeys(tell(instance) for instance in image.instances))
+    return lambda image: "; ".join(dict.fromkeys(tell(instance) for instance in image.sources))
 
 
 #: What is shown of an image, in this order; None is left out.

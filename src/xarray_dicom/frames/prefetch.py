@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets, Spans
-from xarray_dicom.instance import Instance
 from xarray_dicom.runtime import MEMORY_BUDGET, run, runtime
 from xarray_dicom.storage import ByteSource
 from xarray_dicom.storage.ranges import merge
@@ -42,18 +42,18 @@ class EncodedFrames:
         Bytes held that were fetched ahead.
     """
 
-    def __init__(self, instance: Instance, memory_budget: int = MEMORY_BUDGET) -> None:
-        self.instance = instance
+    def __init__(self, instance: IndexedFrames, memory_budget: int = MEMORY_BUDGET) -> None:
+        self.frames = instance
         self.memory_budget = memory_budget
         self._batches: list[Batch] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EncodedFrames, (self.instance, self.memory_budget)
+        return EncodedFrames, (self.frames, self.memory_budget)
 
     @cached_property
     def offsets(self) -> FrameOffsets:
         """Where the frames lie; scans the items once where there is no usable table."""
-        return run(self.instance.frame_offsets())
+        return run(self.frames.frame_offsets())
 
     @property
     def held(self) -> int:
@@ -81,13 +81,13 @@ class EncodedFrames:
             self._drop()
             if not isinstance(error, CorruptDicomError):
                 raise
-            location = self.instance.source.location
+            location = self.frames.source.location
             told = str(error).removeprefix(f"{location}: ")
             raise CorruptDicomError(f"{location}: frame {index + 1}: {told}") from error
 
     def _fetch(self, index: int) -> bytes:
         spans = self.offsets.spans(np.asarray([index], np.int64))
-        return run(_fetch(self.instance.source, int(spans.offset[0]), int(spans.length[0])))
+        return run(_fetch(self.frames.source, int(spans.offset[0]), int(spans.length[0])))
 
     def _drop(self) -> None:
         while self._batches:
@@ -106,13 +106,13 @@ class EncodedFrames:
             The frame, numbered from 0, that an entry needs.
         """
         self._drop()
-        slots = asyncio.Semaphore(self.instance.source.pace.window)
+        slots = asyncio.Semaphore(self.frames.source.pace.window)
         planned = self._plan(entries, index)
         held: deque[tuple[list[Entry], Batch]] = deque()
         try:
             while True:
                 for members, indices, spans in islice(planned, BATCHES - len(held)):
-                    batch = Batch(self.instance.source, indices, spans, slots)
+                    batch = Batch(self.frames.source, indices, spans, slots)
                     held.append((members, batch))
                     self._batches.append(batch)
                 if not held:
@@ -133,12 +133,12 @@ class EncodedFrames:
     ) -> Iterator[tuple[list[Entry], NDArray[np.int64], Spans]]:
         """Entries in batches that fit the memory, with the frames there are and their spans."""
         limit = max(self.memory_budget // BATCHES, 1)
-        gap = self.instance.source.pace.gap
+        gap = self.frames.source.pace.gap
         waiting = iter(entries)
         while members := list(islice(waiting, LOOKED_UP)):
             indices = np.asarray([index(entry) for entry in members], np.int64)
             # What isn't a frame is left to whoever asks for it.
-            there = (indices >= 0) & (indices < self.instance.n_frames)
+            there = (indices >= 0) & (indices < self.frames.n_frames)
             length = np.zeros(len(indices), np.int64)
             length[there] = self.offsets.spans(indices[there]).length + gap
             cuts = np.flatnonzero(np.diff(np.cumsum(length) // limit)) + 1

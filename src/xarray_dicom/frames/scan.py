@@ -22,7 +22,7 @@ from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.progress import Progress, progress
 from xarray_dicom.runtime import MEMORY_BUDGET, runtime
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.warn import notice, notices_heard
+from xarray_dicom.warn import recording, warn
 
 #: Bytes of one request, and requests in flight.
 BLOCK = 4 * 2**20
@@ -310,15 +310,15 @@ class Scan:
             self._damage = str(error)
             raise
         # Whoever keeps the offsets keeps what was said of them.
-        with notices_heard():
+        with recording():
             if not chain.closed:
                 what = "is damaged" if chain.broken else "ends"
-                notice(
+                warn(
                     f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before "
                     "its delimiter; frames from there on can't be read"
                 )
             if edges.size - 1 < value.n_frames:
-                notice(
+                warn(
                     f"{location}: only {edges.size - 1} of {value.n_frames} frames are stored; the "
                     "others can't be read"
                 )

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets, Lease, Passing
-from xarray_dicom.instance import Instance
 from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
 from xarray_dicom.reading.decode import Located, Request
 
@@ -30,7 +30,7 @@ class Sought:
         Their numbers in the instance, ascending.
     """
 
-    instance: Instance
+    frames: IndexedFrames
     first: int
     numbers: NDArray[np.int64]
 
@@ -41,12 +41,12 @@ class Sought:
 
     def part(self, start: int, stop: int) -> Sought:
         """Those of them from `start` to before `stop`, counted here."""
-        return Sought(self.instance, self.first + start, self.numbers[start:stop])
+        return Sought(self.frames, self.first + start, self.numbers[start:stop])
 
     def located(self, offsets: FrameOffsets) -> Located:
         """The same, once they are found."""
         spans = offsets.spans(self.numbers)
-        return Located(self.instance, offsets, self.first, self.numbers, spans)
+        return Located(self.frames, offsets, self.first, self.numbers, spans)
 
     def bounds(self, frames: NDArray[np.int64]) -> tuple[int, int]:
         """Where, counted here, those from the first to the last of `frames` start and stop."""
@@ -55,7 +55,7 @@ class Sought:
 
     def require_room(self) -> None:
         """Raise before memory is taken for frames that the whole object cannot hold."""
-        nbytes, source = self.instance.format.frame_nbytes, self.instance.source
+        nbytes, source = self.frames.format.frame_nbytes, self.frames.source
         size = source.fingerprint.size if source.fingerprint else 0
         needed = nbytes * np.unique(self.numbers).size
         if nbytes > LARGE_FRAME and needed > MAX_EXPANSION * size:
@@ -89,7 +89,7 @@ async def draw_passing(
     list of Located
         Frames that must be fetched: they were told apart only when their bytes had passed.
     """
-    instance = sought.instance
+    instance = sought.frames
     async with (
         instance.stream(np.unique(sought.numbers), memory_budget) as stream,
         asyncio.TaskGroup() as group,

@@ -7,18 +7,16 @@ import asyncio
 from xarray_dicom.frames.offsets import FrameOffsets
 from xarray_dicom.index_cache.cache import BlobCache
 from xarray_dicom.index_cache.serialize import complete, decode, encode, version_in
-from xarray_dicom.instance import OpenInstance, open_instance
+from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage import ByteSource, FsspecSource
-from xarray_dicom.warn import last_heard, notice, notices_heard
+from xarray_dicom.warn import recorded, recording, warn
 
 #: Records of fewer bytes are decoded sooner than a thread is woken.
 _SMALL = 64 * 1024
 
 
-async def open_remembered(
-    source: ByteSource, cache: BlobCache | None, *, first: int
-) -> OpenInstance:
+async def open_remembered(source: ByteSource, cache: BlobCache | None, *, first: int) -> Instance:
     """Open one object, with one request for its version alone if it is known already.
 
     If a listing has just told that version, no request is made.
@@ -43,7 +41,7 @@ async def open_remembered(
     return found or (await learn(source, cache, first=first))[0]
 
 
-async def recall(source: ByteSource, cache: BlobCache) -> OpenInstance | None:
+async def recall(source: ByteSource, cache: BlobCache) -> Instance | None:
     """Open an object by what is kept of it; None if nothing is kept of this version.
 
     Raises
@@ -60,12 +58,12 @@ async def recall(source: ByteSource, cache: BlobCache) -> OpenInstance | None:
         return None
     opened, notices = found
     for text in notices:
-        notice(text)
+        warn(text)
     _remember_scan(opened, source, cache, record)
     return opened
 
 
-async def learn(source: ByteSource, cache: BlobCache, *, first: int) -> tuple[OpenInstance, bool]:
+async def learn(source: ByteSource, cache: BlobCache, *, first: int) -> tuple[Instance, bool]:
     """Open an object by its header, and keep what that took to learn.
 
     Returns
@@ -73,9 +71,9 @@ async def learn(source: ByteSource, cache: BlobCache, *, first: int) -> tuple[Op
     tuple
         The instance, and whether anything could be kept of it.
     """
-    with notices_heard() as heard:
+    with recording() as heard:
         opened = await open_instance(source, first=first)
-    record = await in_thread(encode, opened, tuple(heard))
+    record = await in_thread(encode, opened, tuple(map(str, heard)))
     if record is None:
         return opened, False
     await cache.put(source, record)
@@ -106,17 +104,15 @@ def _is_as_listed(source: ByteSource, record: bytes) -> bool:
     return isinstance(source, FsspecSource) and known is not None and source.pin_listed(known)
 
 
-def _remember_scan(
-    opened: OpenInstance, source: ByteSource, cache: BlobCache, record: bytes
-) -> None:
+def _remember_scan(opened: Instance, source: ByteSource, cache: BlobCache, record: bytes) -> None:
     """See that the offsets of frames are kept too, once a scan has found them."""
-    if opened.instance.has_offsets:
+    if opened.frames.has_offsets:
         return
 
     async def remember(offsets: FrameOffsets) -> None:
-        completed = complete(record, offsets, last_heard(), opened_at)
+        completed = complete(record, offsets, tuple(map(str, recorded())), opened_at)
         if completed is not None:
             await cache.put(source, completed)
 
     opened_at = opened.location
-    opened.instance.remember_with(remember)
+    opened.frames.remember_with(remember)

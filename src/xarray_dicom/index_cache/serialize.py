@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets
 from xarray_dicom.index_cache.header_subset import (
     allow_list,
@@ -31,7 +32,7 @@ from xarray_dicom.index_cache.header_subset import (
 )
 from xarray_dicom.index_cache.sections import Reader, RecordError, Sections, number, text
 from xarray_dicom.index_cache.serialize_offsets import read_offsets, write_offsets
-from xarray_dicom.instance import Instance, OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.parsing.elements import Column, Header, Path, PixelElement
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.pixel_format import PixelFormat
@@ -49,7 +50,7 @@ _FRAMES_PER_BYTE = 8
 _PIXEL_ELEMENTS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 
 
-def encode(opened: OpenInstance, notices: Sequence[str] = ()) -> bytes | None:
+def encode(opened: Instance, notices: Sequence[str] = ()) -> bytes | None:
     """What another process needs to open the same version of an object.
 
     Parameters
@@ -104,7 +105,7 @@ def complete(
         return None
 
 
-def decode(record: bytes, source: ByteSource) -> tuple[OpenInstance, list[str]] | None:
+def decode(record: bytes, source: ByteSource) -> tuple[Instance, list[str]] | None:
     """Open an instance from what is known of it.
 
     Parameters
@@ -143,8 +144,8 @@ def rules() -> str:
     return blake2b(b"\0".join(parts), digest_size=16).hexdigest()
 
 
-def _encoded(opened: OpenInstance, notices: Sequence[str]) -> bytes:
-    instance = opened.instance
+def _encoded(opened: Instance, notices: Sequence[str]) -> bytes:
+    instance = opened.frames
     source = instance.source
     inflated = None
     if isinstance(source, InflatedSource):
@@ -192,7 +193,7 @@ def _parted(record: bytes) -> tuple[dict[str, Any], bytes]:
     return head, record[start:]
 
 
-def _decoded(record: bytes, source: ByteSource) -> tuple[OpenInstance, list[str]]:
+def _decoded(record: bytes, source: ByteSource) -> tuple[Instance, list[str]]:
     head, content = _parted(record)
     if source.fingerprint != Fingerprint(head["size"], head["version"]):
         raise RecordError("of another version of the object")
@@ -212,9 +213,9 @@ def _decoded(record: bytes, source: ByteSource) -> tuple[OpenInstance, list[str]
         offsets = read_offsets(head["offsets"], sections, location, n_frames)
     else:
         unscanned = _unscanned(head["unscanned"])
-    instance = Instance(source, _format(head["format"]), n_frames, offsets, unscanned)
+    instance = IndexedFrames(source, _format(head["format"]), n_frames, offsets, unscanned)
     notices = [text(notice).replace(_HERE, location) for notice in head["notices"]]
-    return OpenInstance(instance, dataset, columns), notices
+    return Instance(source, dataset, columns, instance), notices
 
 
 def _format(told: dict[str, Any]) -> PixelFormat:

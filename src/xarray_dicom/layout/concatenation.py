@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frameset import FrameSet
 
 
@@ -26,11 +26,11 @@ class Whole:
         For each part the number of its first frame in the whole.
     """
 
-    parts: tuple[OpenInstance, ...]
+    parts: tuple[Instance, ...]
     first_frames: tuple[int, ...]
 
     @property
-    def first(self) -> OpenInstance:
+    def first(self) -> Instance:
         """The part that speaks for all."""
         return self.parts[0]
 
@@ -44,13 +44,13 @@ class Whole:
         """Number in the whole of every frame that is there."""
         return np.concatenate(
             [
-                first + np.arange(part.instance.n_frames, dtype=np.int64)
+                first + np.arange(part.frames.n_frames, dtype=np.int64)
                 for part, first in zip(self.parts, self.first_frames, strict=True)
             ]
         )
 
 
-def join(opened: Sequence[OpenInstance]) -> list[Whole]:
+def join(opened: Sequence[Instance]) -> list[Whole]:
     """Put the parts of concatenations together; other instances are wholes by themselves.
 
     Raises
@@ -63,7 +63,7 @@ def join(opened: Sequence[OpenInstance]) -> list[Whole]:
     DicomWarning
         If a part is missing; its frames read as fill.
     """
-    groups: dict[str, list[OpenInstance]] = {}
+    groups: dict[str, list[Instance]] = {}
     for position, one in enumerate(opened):
         uid = one.get("ConcatenationUID")
         groups.setdefault(str(uid) if uid else f"#{position}", []).append(one)
@@ -73,7 +73,7 @@ def join(opened: Sequence[OpenInstance]) -> list[Whole]:
     ]
 
 
-def _joined(members: list[OpenInstance]) -> Whole:
+def _joined(members: list[Instance]) -> Whole:
     ordered = sorted(members, key=lambda one: (_offset(one), _number(one)))
     numbers = [_number(one) for one in ordered]
     first = ordered[0]
@@ -88,7 +88,7 @@ def _joined(members: list[OpenInstance]) -> Whole:
                 "stands twice, or shares frames with another part"
             )
         offsets.append(offset)
-        end = offset + one.instance.n_frames
+        end = offset + one.frames.n_frames
     total = first.dataset.get("InConcatenationTotalNumber")
     missing = sorted(set(range(1, int(total or max(numbers)) + 1)) - set(numbers))
     if missing:
@@ -102,9 +102,9 @@ def _joined(members: list[OpenInstance]) -> Whole:
     return Whole(tuple(ordered), tuple(offsets))
 
 
-def _offset(opened: OpenInstance) -> int:
+def _offset(opened: Instance) -> int:
     return int(opened.dataset.get("ConcatenationFrameOffsetNumber") or 0)
 
 
-def _number(opened: OpenInstance) -> int:
+def _number(opened: Instance) -> int:
     return int(opened.dataset.get("InConcatenationNumber") or 1)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.instance import Instance
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.layout.placement import Placement
 from xarray_dicom.pixels.transform import Transform
 from xarray_dicom.runtime import MEMORY_BUDGET
@@ -64,7 +64,7 @@ class FrameArray:
         Bytes held, in flight and being decoded, by this process while reading.
     """
 
-    instances: tuple[Instance, ...]
+    sources: tuple[IndexedFrames, ...]
     outer_shape: tuple[int, ...]
     plane: tuple[int, int]
     placement: Placement
@@ -80,13 +80,13 @@ class FrameArray:
     @property
     def tile(self) -> tuple[int, int]:
         """Rows and columns of one frame."""
-        pixel_format = self.instances[0].format
+        pixel_format = self.sources[0].format
         return pixel_format.rows, pixel_format.columns
 
     @property
     def samples(self) -> int:
         """Samples per pixel."""
-        return self.instances[0].format.samples
+        return self.sources[0].format.samples
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,10 +102,10 @@ class FrameArray:
     @cached_property
     def starts(self) -> NDArray[np.int64]:
         """Number of the first frame of each instance, and the total."""
-        return frame_starts(self.instances)
+        return frame_starts(self.sources)
 
 
-def frame_starts(instances: Sequence[Instance]) -> NDArray[np.int64]:
+def frame_starts(instances: Sequence[IndexedFrames]) -> NDArray[np.int64]:
     """Number of the first frame of each instance, and the total of frames."""
     counts = [instance.n_frames for instance in instances]
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

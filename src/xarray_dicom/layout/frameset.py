@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.instance import Instance, OpenInstance
+from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frame_array import frame_starts
 from xarray_dicom.parsing.elements import Column
 
@@ -28,19 +29,19 @@ class FrameSet:
         Frame numbers, counted from 0 through all instances, ascending.
     """
 
-    opened: tuple[OpenInstance, ...]
+    opened: tuple[Instance, ...]
     frames: Int64s
 
     @classmethod
-    def of(cls, opened: Sequence[OpenInstance]) -> FrameSet:
+    def of(cls, opened: Sequence[Instance]) -> FrameSet:
         """All frames of `opened`."""
-        total = sum(one.instance.n_frames for one in opened)
+        total = sum(one.frames.n_frames for one in opened)
         return cls(tuple(opened), np.arange(total, dtype=np.int64))
 
     @property
-    def instances(self) -> tuple[Instance, ...]:
+    def sources(self) -> tuple[IndexedFrames, ...]:
         """What reading needs of each instance."""
-        return tuple(one.instance for one in self.opened)
+        return tuple(one.frames for one in self.opened)
 
     @property
     def location(self) -> str:
@@ -53,10 +54,10 @@ class FrameSet:
     def subset(self, which: NDArray[np.integer[Any]]) -> FrameSet:
         """Frames by position in the set, without the instances that then have none."""
         chosen = np.sort(self.frames[which])
-        starts = frame_starts(self.instances)
+        starts = frame_starts(self.sources)
         home = np.searchsorted(starts, chosen, "right") - 1
         kept = np.unique(home)
-        moved = frame_starts([self.opened[i].instance for i in kept])
+        moved = frame_starts([self.opened[i].frames for i in kept])
         renumbered = chosen - starts[home] + moved[np.searchsorted(kept, home)]
         return FrameSet(tuple(self.opened[i] for i in kept), renumbered)
 
@@ -70,7 +71,7 @@ class FrameSet:
         # Frames ascend, so as many of them as there are values are all.
         return values if len(values) == len(self.frames) else values[self.frames]
 
-    def columns(self, read: Callable[[OpenInstance], Column | None]) -> Column | None:
+    def columns(self, read: Callable[[Instance], Column | None]) -> Column | None:
         """Values of an element in every frame, where at least one frame has it."""
         parts = [read(one) for one in self.opened]
         found = [part for part in parts if part is not None]
@@ -87,7 +88,7 @@ class FrameSet:
             )
         width = max(part.values.shape[1] for part in found)
         kind = np.result_type(*(part.values.dtype for part in found))
-        starts = frame_starts(self.instances)
+        starts = frame_starts(self.sources)
         values = np.zeros((int(starts[-1]), width), kind)
         if values.dtype.kind == "f":
             values[...] = np.nan

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from xarray_dicom.errors import DicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.concatenation import Whole, join
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.options import LayoutOptions
@@ -38,7 +38,7 @@ class Kind:
     """
 
     variable: str
-    holds: Callable[[OpenInstance], bool]
+    holds: Callable[[Instance], bool]
     lay_out: Callable[[Sequence[Whole], LayoutOptions, bool], Layouts]
 
 
@@ -98,7 +98,7 @@ KINDS = (
 )
 
 
-def lay_out(opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bool) -> Layouts:
+def lay_out(opened: Sequence[Instance], options: LayoutOptions, *, alone: bool) -> Layouts:
     """All images that some instances make, by the path of their group.
 
     Parameters
@@ -122,7 +122,7 @@ def lay_out(opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bo
     DicomError
         If there is nothing but a slide's label, and it was not asked for.
     """
-    series: dict[str, list[OpenInstance]] = {}
+    series: dict[str, list[Instance]] = {}
     for one in _once(opened):
         series.setdefault(str(one.get("SeriesInstanceUID")), []).append(one)
     images = [_lay_out_series(members, options, alone) for members in series.values()]
@@ -139,10 +139,8 @@ def lay_out(opened: Sequence[OpenInstance], options: LayoutOptions, *, alone: bo
     return found
 
 
-def _lay_out_series(
-    members: Sequence[OpenInstance], options: LayoutOptions, alone: bool
-) -> Layouts:
-    kinds: dict[int, list[OpenInstance]] = {}
+def _lay_out_series(members: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
+    kinds: dict[int, list[Instance]] = {}
     for one in members:
         number = next(i for i, kind in enumerate(KINDS) if kind.holds(one))
         kinds.setdefault(number, []).append(one)
@@ -156,12 +154,12 @@ def _lay_out_series(
     return found
 
 
-def _once(opened: Sequence[OpenInstance]) -> list[OpenInstance]:
+def _once(opened: Sequence[Instance]) -> list[Instance]:
     """Each SOP instance once; a copy of one that is there already is passed over.
 
     They share what is converted of their headers.
     """
-    seen: dict[str, OpenInstance] = {}
+    seen: dict[str, Instance] = {}
     kept = []
     conversions = Conversions()
     for one in opened:
@@ -178,9 +176,9 @@ def _once(opened: Sequence[OpenInstance]) -> list[OpenInstance]:
     return kept
 
 
-def _is_single_frame(opened: OpenInstance) -> bool:
+def _is_single_frame(opened: Instance) -> bool:
     enhanced = "SharedFunctionalGroupsSequence" in opened.dataset or opened.columns
-    return opened.instance.n_frames == 1 and not enhanced
+    return opened.frames.n_frames == 1 and not enhanced
 
 
 def _numbered(name: str, layouts: Sequence[ImageLayout]) -> Layouts:
@@ -189,7 +187,7 @@ def _numbered(name: str, layouts: Sequence[ImageLayout]) -> Layouts:
     return {f"{name}_{number}": layout for number, layout in enumerate(layouts, 1)}
 
 
-def _series_name(opened: OpenInstance) -> str:
+def _series_name(opened: Instance) -> str:
     number = opened.dataset.get("SeriesNumber")
     modality = str(opened.dataset.get("Modality") or "series").lower()
     return modality if number in (None, "") else f"{modality}_{number}"

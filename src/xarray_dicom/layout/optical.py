@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import Coordinate, texts
 
 
@@ -21,15 +21,15 @@ class OpticalPath:
     wavelength: float | None = None
 
 
-def optical_paths(opened: OpenInstance) -> tuple[OpticalPath, ...]:
+def optical_paths(opened: Instance) -> tuple[OpticalPath, ...]:
     """The optical paths of one instance, in file order; one without a name if it has none."""
     items = list(opened.dataset.get("OpticalPathSequence") or [])
     if not items:
         count = int(opened.dataset.get("NumberOfOpticalPaths") or 1)
-        if count > opened.instance.n_frames:
+        if count > opened.frames.n_frames:
             raise CorruptDicomError(
                 f"{opened.location}: Number of Optical Paths (0048,0302) is {count}, but Number of "
-                f"Frames (0028,0008) is {opened.instance.n_frames}"
+                f"Frames (0028,0008) is {opened.frames.n_frames}"
             )
         return tuple(OpticalPath(str(number)) for number in range(1, count + 1))
     return tuple(

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xarray_dicom.errors import DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.values import PixelValues, image_values, mapped_values
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
 
 
-def is_parametric_map(opened: OpenInstance) -> bool:
+def is_parametric_map(opened: Instance) -> bool:
     """Whether an object is a parametric map."""
     return str(opened.get("SOPClassUID")) == SOP_CLASS
 
 
 def parametric_values(
-    opened: Sequence[OpenInstance], options: LayoutOptions, complete: bool
+    opened: Sequence[Instance], options: LayoutOptions, complete: bool
 ) -> PixelValues:
     """Real-world values of a parametric map, by its first mapping unless another is asked for.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.geometry import (
     PlaneGeometry,
@@ -75,7 +75,7 @@ def patient_planes(frames: FrameSet) -> PlaneLayout | None:
     planes = arrange_planes(positions, geometry, location=frames.location)
     for warning in planes.warnings:
         warnings.warn(f"{frames.location}: {warning}", DicomWarning, stacklevel=2)
-    pixel_format = frames.opened[0].instance.format
+    pixel_format = frames.opened[0].frames.format
     y, x = geometry.coordinates(planes.origins[0], (pixel_format.rows, pixel_format.columns))
     coordinates = {"z": _axis("z", planes.z)}
     if spacing is not None and not planes.y_drifts:
@@ -100,7 +100,7 @@ def frame_positions(frames: FrameSet) -> NDArray[np.float64] | None:
     if positions is None or offsets is None or len(frames.opened) > 1:
         return positions
     heights = np.atleast_1d(np.asarray(offsets, np.float64))
-    n_frames = frames.opened[0].instance.n_frames
+    n_frames = frames.opened[0].frames.n_frames
     counts = (
         f"{frames.location}: Grid Frame Offset Vector (3004,000C) has {len(heights)} values for "
         f"{n_frames} frames"
@@ -118,13 +118,13 @@ def frame_positions(frames: FrameSet) -> NDArray[np.float64] | None:
     return moved
 
 
-def no_planes(opened: OpenInstance, index: Int64s, count: int) -> PlaneLayout:
+def no_planes(opened: Instance, index: Int64s, count: int) -> PlaneLayout:
     """Frames without positions: millimetres from the first pixel, if there is a spacing."""
     spacing = known_spacing(opened.shared("PixelSpacing"), location=opened.location)
     if spacing is None:
         return PlaneLayout({}, None, None, None, index, count)
     y, x = spacing
-    pixel_format = opened.instance.format
+    pixel_format = opened.frames.format
     long_name = {"long_name": "distance from the first pixel"}
     coordinates = {
         "y": Coordinate(("y",), image_coordinates(y, pixel_format.rows), MM | long_name),
@@ -133,7 +133,7 @@ def no_planes(opened: OpenInstance, index: Int64s, count: int) -> PlaneLayout:
     return PlaneLayout(coordinates, "image", None, None, index, count)
 
 
-def frames_without_positions(opened: OpenInstance, segment: Int64s) -> PlaneLayout:
+def frames_without_positions(opened: Instance, segment: Int64s) -> PlaneLayout:
     """Tell frames of one segment apart by the rest of their Dimension Index, else by order."""
     indices = opened.column("DimensionIndexValues")
     items = list(opened.dataset.get("DimensionIndexSequence") or [])

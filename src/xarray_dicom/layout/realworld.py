@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.parsing.elements import Path
 from xarray_dicom.parsing.functional import UNIT_PATH, tag
 from xarray_dicom.pixels.modality import real_world_mapping
@@ -34,7 +34,7 @@ _FIRST_LAST = (
 
 
 def real_world_values(
-    opened: Sequence[OpenInstance], stored: np.dtype[Any], choice: Choice
+    opened: Sequence[Instance], stored: np.dtype[Any], choice: Choice
 ) -> tuple[Transform, dict[str, Any]] | None:
     """The transform to real-world values of all instances, by frame number through all of them.
 
@@ -78,7 +78,7 @@ def real_world_values(
         if found is None:
             return None
         transforms.append(found)
-    return _joined(transforms, [one.instance.n_frames for one in opened]), attrs
+    return _joined(transforms, [one.frames.n_frames for one in opened]), attrs
 
 
 def shared_mappings(dataset: Dataset) -> list[Dataset]:
@@ -124,9 +124,7 @@ def _attrs(explanation: str, unit: str) -> dict[str, Any]:
     return {name: text for name, text in named.items() if text}
 
 
-def _per_frame(
-    opened: OpenInstance, stored: np.dtype[Any], choice: Choice
-) -> RealWorldValue | None:
+def _per_frame(opened: Instance, stored: np.dtype[Any], choice: Choice) -> RealWorldValue | None:
     """The first mapping of each frame, where frames have mappings of their own."""
     slope, intercept = (
         _numbers(opened, f"RealWorldValue{name}") for name in ("Slope", "Intercept")
@@ -154,14 +152,14 @@ def _per_frame(
     return RealWorldValue(slope.astype(dtype), intercept.astype(dtype), first, last)
 
 
-def _numbers(opened: OpenInstance, keyword: str) -> NDArray[np.float64] | None:
+def _numbers(opened: Instance, keyword: str) -> NDArray[np.float64] | None:
     column = opened.per_frame(keyword)
     if column is None or not (column.count > 0).all():
         return None
     return column.values[:, 0].astype(np.float64)
 
 
-def _only(opened: OpenInstance, path: Path) -> str:
+def _only(opened: Instance, path: Path) -> str:
     """The text that all frames share; empty if they differ or have none."""
     column = opened.columns.get(path)
     if column is None or len(np.unique(column.values[:, 0])) != 1:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning, UnsupportedDicomError
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.attributes import dataset_attributes
 from xarray_dicom.layout.concatenation import Whole
 from xarray_dicom.layout.frame_array import FrameArray
@@ -74,7 +74,7 @@ class _Place:
     placement: Placement
 
 
-def is_segmentation(opened: OpenInstance) -> bool:
+def is_segmentation(opened: Instance) -> bool:
     """Whether an object is a segmentation."""
     return str(opened.get("SOPClassUID")) in SOP_CLASSES
 
@@ -102,7 +102,7 @@ def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:
     outer += [(place.dimension, place.planes.count)] if place.dimension else []
     coordinates = dict(place.planes.coordinates)
     attrs: dict[str, Any] = {}
-    transform: Transform = Stored(first.instance.format.dtype)
+    transform: Transform = Stored(first.frames.format.dtype)
     if by_segment:
         for name, attribute in DESCRIPTIONS.items():
             described = texts([getattr(segment, attribute) for segment in segments])
@@ -115,7 +115,7 @@ def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:
         except CorruptDicomError as error:
             raise CorruptDicomError(f"{first.location}: {error}") from error
     frames = FrameArray(
-        instances=whole.frames.instances,
+        sources=whole.frames.sources,
         outer_shape=tuple(size for _, size in outer),
         plane=place.plane,
         placement=place.placement,
@@ -201,7 +201,7 @@ def _stacked(whole: Whole, segments: Sequence[Segment]) -> _Place:
     if planes is None:
         planes = frames_without_positions(whole.first, segment)
         dimension = "frame" if planes.count > 1 else ""
-    pixel_format = whole.first.instance.format
+    pixel_format = whole.first.frames.format
     size = (pixel_format.rows, pixel_format.columns)
     placement = Placed(
         frames.frames,

@@ -99,11 +99,11 @@ def layout_slide(
     outer = [("optical_path", len(paths))] if len(paths) > 1 else []
     outer += [("z", count)] if count > 1 else []
     coordinates = path_coordinates(paths, dimension=len(paths) > 1) | geometry.coordinates
-    colour = first.instance.format.samples > 1
+    colour = first.frames.format.samples > 1
     if colour:
         coordinates["c"] = COLOUR
     frames = FrameArray(
-        instances=tuple(one.instance for one in opened),
+        sources=tuple(one.frames for one in opened),
         outer_shape=tuple(size for _, size in outer),
         plane=matrix_size(first),
         placement=placement,

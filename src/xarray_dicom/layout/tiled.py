@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.concatenation import Whole
 from xarray_dicom.layout.frameset import FrameSet
 from xarray_dicom.layout.geometry import (
@@ -60,15 +60,15 @@ class MatrixGeometry:
     orientation: tuple[float, ...] | None
 
 
-def is_tiled(opened: OpenInstance) -> bool:
+def is_tiled(opened: Instance) -> bool:
     """Whether the frames of an image are tiles of a total pixel matrix."""
     if opened.get("TotalPixelMatrixRows") and opened.get("TotalPixelMatrixColumns"):
         return True
     # Labels and overviews come without the size of a matrix that is one frame anyway.
-    return str(opened.get("SOPClassUID")) == WHOLE_SLIDE and opened.instance.n_frames == 1
+    return str(opened.get("SOPClassUID")) == WHOLE_SLIDE and opened.frames.n_frames == 1
 
 
-def matrix_size(opened: OpenInstance) -> tuple[int, int]:
+def matrix_size(opened: Instance) -> tuple[int, int]:
     """Rows and columns of the total pixel matrix.
 
     Raises
@@ -76,7 +76,7 @@ def matrix_size(opened: OpenInstance) -> tuple[int, int]:
     CorruptDicomError
         If there are more than `LONGEST_SIDE`.
     """
-    dataset, pixel_format = opened.dataset, opened.instance.format
+    dataset, pixel_format = opened.dataset, opened.frames.format
     rows = int(dataset.get("TotalPixelMatrixRows") or pixel_format.rows)
     columns = int(dataset.get("TotalPixelMatrixColumns") or pixel_format.columns)
     if max(rows, columns) > LONGEST_SIDE:
@@ -87,7 +87,7 @@ def matrix_size(opened: OpenInstance) -> tuple[int, int]:
     return rows, columns
 
 
-def is_full(opened: OpenInstance) -> bool:
+def is_full(opened: Instance) -> bool:
     """Whether every tile is stored in raster order, so that none has a position of its own."""
     kind = opened.dataset.get("DimensionOrganizationType")
     if kind:
@@ -113,7 +113,7 @@ def full_placement(wholes: Sequence[Whole], planes: Int64s) -> Placement:
     """
     first = wholes[0].first
     rows, columns = matrix_size(first)
-    pixel_format = first.instance.format
+    pixel_format = first.frames.format
     grid = TileGrid(rows, columns, pixel_format.rows, pixel_format.columns, planes)
     tiles = prod(grid.grid)
     due = tiles * int((planes >= 0).sum())
@@ -170,18 +170,18 @@ def placed_tiles(frames: FrameSet, cell: Int64s, n_cells: int) -> Placement:
         left[:, 0].astype(np.int64) - 1,
         n_cells=n_cells,
         plane=matrix_size(first),
-        tile=(first.instance.format.rows, first.instance.format.columns),
+        tile=(first.frames.format.rows, first.frames.format.columns),
     )
 
 
-def focal_planes(opened: OpenInstance, n_paths: int) -> tuple[int, NDArray[np.float64] | None]:
+def focal_planes(opened: Instance, n_paths: int) -> tuple[int, NDArray[np.float64] | None]:
     """How many focal planes a TILED_FULL image has, and their heights in mm, if known.
 
     Frames run from the glass to the coverslip; their distance is Spacing Between Slices.
     """
     stated = opened.dataset.get("TotalPixelMatrixFocalPlanes")
     down, across = tile_grid_shape(opened)
-    n_frames = opened.instance.n_frames
+    n_frames = opened.frames.n_frames
     count = int(stated or 0) or max(n_frames // (down * across * n_paths), 1)
     if count * n_paths > max(n_frames, MOST_PLANES):
         raise CorruptDicomError(
@@ -203,21 +203,21 @@ def focal_planes(opened: OpenInstance, n_paths: int) -> tuple[int, NDArray[np.fl
     return count, heights
 
 
-def tile_grid_shape(opened: OpenInstance) -> tuple[int, int]:
+def tile_grid_shape(opened: Instance) -> tuple[int, int]:
     """Tiles down and across the total pixel matrix."""
     rows, columns = matrix_size(opened)
-    pixel_format = opened.instance.format
+    pixel_format = opened.frames.format
     return -(-rows // pixel_format.rows), -(-columns // pixel_format.columns)
 
 
-def slide_height(opened: OpenInstance) -> float:
+def slide_height(opened: Instance) -> float:
     """Height of the first focal plane above the glass in mm; the file has micrometres."""
     origin = opened.dataset.get("TotalPixelMatrixOriginSequence")
     height = origin[0].get("ZOffsetInSlideCoordinateSystem") if origin else None
     return 0.0 if height is None else float(height) / 1000
 
 
-def matrix_geometry(opened: OpenInstance, heights: NDArray[Any] | None) -> MatrixGeometry:
+def matrix_geometry(opened: Instance, heights: NDArray[Any] | None) -> MatrixGeometry:
     """Coordinates of a total pixel matrix in slide coordinates (PS3.3 C.8.12.4.1.1).
 
     Parameters
@@ -271,9 +271,7 @@ def matrix_geometry(opened: OpenInstance, heights: NDArray[Any] | None) -> Matri
     return MatrixGeometry(coordinates, "slide", affine, plane.orientation)
 
 
-def _spacing_from_extent(
-    opened: OpenInstance, rows: int, columns: int
-) -> tuple[float, float] | None:
+def _spacing_from_extent(opened: Instance, rows: int, columns: int) -> tuple[float, float] | None:
     """Spacing of slides that give only the extent imaged (PS3.3 C.8.12.4, mm)."""
     height = opened.dataset.get("ImagedVolumeHeight")
     width = opened.dataset.get("ImagedVolumeWidth")
@@ -282,9 +280,7 @@ def _spacing_from_extent(
     return known_spacing((height / rows, width / columns), location=opened.location)
 
 
-def frame_of_reference(
-    opened: OpenInstance, orientation: Sequence[float] | None
-) -> FrameOfReference:
+def frame_of_reference(opened: Instance, orientation: Sequence[float] | None) -> FrameOfReference:
     """What the positions of an image are relative to; the instance itself, if nothing else."""
     uid = opened.dataset.get("FrameOfReferenceUID")
     if orientation is None or not uid:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import Coordinate, Linear
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.realworld import real_world_values
@@ -42,7 +42,7 @@ _D50 = np.array([0.96422, 1.0, 0.82521])
 #: Pixel Padding Value and Range Limit.
 Padding = tuple[int | float, int | float | None]
 
-ValuesOf = Callable[[Sequence[OpenInstance], LayoutOptions, bool], "PixelValues"]
+ValuesOf = Callable[[Sequence[Instance], LayoutOptions, bool], "PixelValues"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +67,7 @@ class PixelValues:
     attrs: dict[str, Any]
 
 
-def image_values(
-    opened: Sequence[OpenInstance], options: LayoutOptions, complete: bool
-) -> PixelValues:
+def image_values(opened: Sequence[Instance], options: LayoutOptions, complete: bool) -> PixelValues:
     """Choose how the values of an image are made.
 
     A linear rescale that all frames share is left to CF decoding, so that it stays visible
@@ -86,7 +84,7 @@ def image_values(
         Whether every pixel has a frame.
     """
     first = opened[0]
-    pixel_format = first.instance.format
+    pixel_format = first.frames.format
     stored = _stored_dtype(opened)
     padding = _padding(first.dataset, stored)
     attrs = _pixel_attrs(pixel_format, padding)
@@ -101,9 +99,7 @@ def image_values(
     if pixel_format.samples > 1:
         return PixelValues(Stored(stored), None, _absent_colour(first.dataset, pixel_format), attrs)
     fill = float(padding[0]) if padding is not None else 0.0
-    if not options.scale or any(
-        one.instance.format.photometric not in MONOCHROME for one in opened
-    ):
+    if not options.scale or any(one.frames.format.photometric not in MONOCHROME for one in opened):
         return PixelValues(Stored(stored), None, fill, attrs)
     unit = unit_of(first.dataset, first.shared("RescaleType"))
     if unit:
@@ -116,7 +112,7 @@ def image_values(
 
 
 def mapped_values(
-    opened: Sequence[OpenInstance], options: LayoutOptions, complete: bool
+    opened: Sequence[Instance], options: LayoutOptions, complete: bool
 ) -> PixelValues | None:
     """Real-world values by the mapping that was asked for; None where nothing is mapped.
 
@@ -135,12 +131,12 @@ def mapped_values(
     if found is None:
         return None
     transform, named = found
-    attrs = _pixel_attrs(first.instance.format, _padding(first.dataset, stored))
+    attrs = _pixel_attrs(first.frames.format, _padding(first.dataset, stored))
     return PixelValues(transform, None, float("nan"), attrs | named)
 
 
-def _stored_dtype(opened: Sequence[OpenInstance]) -> np.dtype[Any]:
-    return np.result_type(*(one.instance.format.dtype for one in opened))
+def _stored_dtype(opened: Sequence[Instance]) -> np.dtype[Any]:
+    return np.result_type(*(one.frames.format.dtype for one in opened))
 
 
 def _pixel_attrs(pixel_format: PixelFormat, padding: Padding | None) -> dict[str, Any]:
@@ -152,10 +148,10 @@ def _pixel_attrs(pixel_format: PixelFormat, padding: Padding | None) -> dict[str
     return attrs
 
 
-def _modality(opened: Sequence[OpenInstance], stored: np.dtype[Any]) -> Transform:
+def _modality(opened: Sequence[Instance], stored: np.dtype[Any]) -> Transform:
     """The modality transforms of all instances as one, by frame number through all of them."""
     transforms = _instance_transforms(opened, stored)
-    counts = [one.instance.n_frames for one in opened]
+    counts = [one.frames.n_frames for one in opened]
     if all(isinstance(transform, Rescale) for transform in transforms):
         slopes, intercepts = (
             np.concatenate(
@@ -187,7 +183,7 @@ _NOT_LINEAR = tuple(
 )
 
 
-def _instance_transforms(opened: Sequence[OpenInstance], stored: np.dtype[Any]) -> list[Transform]:
+def _instance_transforms(opened: Sequence[Instance], stored: np.dtype[Any]) -> list[Transform]:
     """The modality transform of each instance; those with the same bytes share it."""
     known: dict[tuple[Spelling | None, ...], Transform] = {}
     transforms = []
@@ -202,7 +198,7 @@ def _instance_transforms(opened: Sequence[OpenInstance], stored: np.dtype[Any]) 
     return transforms
 
 
-def _instance_transform(opened: OpenInstance, stored: np.dtype[Any]) -> Transform:
+def _instance_transform(opened: Instance, stored: np.dtype[Any]) -> Transform:
     try:
         transform = modality_transform(
             opened.dataset,
@@ -218,7 +214,7 @@ def _instance_transform(opened: OpenInstance, stored: np.dtype[Any]) -> Transfor
     return transform
 
 
-def _per_frame(opened: OpenInstance, keyword: str) -> NDArray[np.float64] | None:
+def _per_frame(opened: Instance, keyword: str) -> NDArray[np.float64] | None:
     column = opened.per_frame(keyword)
     if column is None:
         return None

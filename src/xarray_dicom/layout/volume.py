@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import keyword_for_tag
 
 from xarray_dicom.errors import DicomWarning
-from xarray_dicom.instance import OpenInstance
+from xarray_dicom.instance import Instance
 from xarray_dicom.layout.attributes import dataset_attributes
 from xarray_dicom.layout.dimensions import (
     CLASSIC_KEYWORDS,
@@ -44,13 +44,13 @@ UNITS = {
 }
 
 
-def split_images(opened: Sequence[OpenInstance]) -> list[FrameSet]:
+def split_images(opened: Sequence[Instance]) -> list[FrameSet]:
     """Split frames into images: one size, one spacing, one orientation, one Stack ID each."""
     frames = FrameSet.of(opened)
     n = len(frames)
     sizes = np.repeat(
-        [(f.rows, f.columns, f.samples) for f in (one.instance.format for one in frames.opened)],
-        [one.instance.n_frames for one in frames.opened],
+        [(f.rows, f.columns, f.samples) for f in (one.frames.format for one in frames.opened)],
+        [one.frames.n_frames for one in frames.opened],
         axis=0,
     )
     keys: list[NDArray[Any]] = [sizes]
@@ -116,7 +116,7 @@ def layout_frames(
         outer = []
         coordinates = {name: _without(c, ("z", FRAME)) for name, c in coordinates.items()}
     first = frames.opened[0]
-    pixel_format = first.instance.format
+    pixel_format = first.frames.format
     plane = (pixel_format.rows, pixel_format.columns)
     n_cells = int(np.prod([n for _, n in outer], dtype=np.int64))
     placement = Placed(frames.frames, cell, None, None, n_cells=n_cells, plane=plane, tile=plane)
@@ -125,7 +125,7 @@ def layout_frames(
     if colour:
         coordinates["c"] = COLOUR
     array = FrameArray(
-        instances=frames.instances,
+        sources=frames.sources,
         outer_shape=tuple(n for _, n in outer),
         plane=plane,
         placement=placement,

@@ -18,7 +18,7 @@ from xarray_dicom.parsing.encoding import (
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.values import UnevenValuesError, decode
 from xarray_dicom.parsing.walk import Wanted
-from xarray_dicom.warn import notice
+from xarray_dicom.warn import warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def read_columns(
     if trace.count < n_frames:
         raise CorruptDicomError(counts)
     if trace.count > n_frames:
-        notice(f"{counts}; the last items are passed over")
+        warn(f"{counts}; the last items are passed over")
     octets = np.frombuffer(groups.content, np.uint8)
     columns = {}
     for path, vr in paths.items():

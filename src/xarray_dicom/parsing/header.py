@@ -18,7 +18,7 @@ from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Extent, Outline
 from xarray_dicom.parsing.walk import NOTHING, Wanted
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.warn import notice
+from xarray_dicom.warn import warn
 
 #: Bytes of the first request: most headers whole, and not much of the pixels.
 FIRST = 256 * 2**10
@@ -90,7 +90,7 @@ async def _read(source: ByteSource, first: int, whole: bool, paths: ChoosePaths 
     meta = content[outline.meta_start : outline.start]
     preamble = content[:128] if outline.meta_start else None
     if outline.deflated:
-        notice(
+        warn(
             f"{source.location}: the data set is deflated as a whole, so it was read and inflated "
             "in full; there is no random access to its frames"
         )

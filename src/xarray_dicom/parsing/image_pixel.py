@@ -10,7 +10,7 @@ from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
 from xarray_dicom.parsing.elements import Header, PixelElement
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.pixel_format import PixelFormat
-from xarray_dicom.warn import notice
+from xarray_dicom.warn import warn
 
 #: Explicit VR Big Endian, whose 16-bit words swap pairs of 8-bit pixels (PS3.5 A.3).
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -137,7 +137,7 @@ def _colour(dataset: Dataset, location: str) -> tuple[str, int]:
         return str(photometric), 1 if photometric in SINGLE_SAMPLE else 3
     samples = dataset.get("SamplesPerPixel") or 1
     assumed = "MONOCHROME2" if samples == 1 else "RGB"
-    notice(f"{location}: Photometric Interpretation (0028,0004) is missing; {assumed} is assumed")
+    warn(f"{location}: Photometric Interpretation (0028,0004) is missing; {assumed} is assumed")
     return assumed, int(samples)
 
 
@@ -145,7 +145,7 @@ def _warn_of_assumed(dataset: Dataset, location: str) -> None:
     """Say which of the attributes that integers need are missing, and what stands for them."""
     for keyword, assumed in ASSUMED.items():
         if dataset.get(keyword) in (None, ""):
-            notice(f"{location}: {keyword} {_tag_of(keyword)} is missing; {assumed}")
+            warn(f"{location}: {keyword} {_tag_of(keyword)} is missing; {assumed}")
 
 
 def _tag_of(keyword: str) -> str:

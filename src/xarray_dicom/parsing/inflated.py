@@ -10,7 +10,7 @@ from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
-from xarray_dicom.warn import second_reading
+from xarray_dicom.warn import silenced
 
 
 class InflatedSource:
@@ -91,7 +91,7 @@ class InflatedSource:
         return self._content
 
     async def _fetch(self) -> bytes:
-        with second_reading():
+        with silenced():
             header = await read_header(self.source)
         if header.inflated is None or len(header.inflated) != self._size:
             raise CorruptDicomError(

@@ -33,7 +33,7 @@ from xarray_dicom.parsing.encoding import (
 )
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.walk import NOTHING, Wanted, check_nesting, skip_sequence
-from xarray_dicom.warn import notice
+from xarray_dicom.warn import warn
 
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008
@@ -225,7 +225,7 @@ class Outline:
             else BIG_ENDIAN_SYNTAX
         )
         if stated and self.encoding != expected:
-            notice(
+            warn(
                 f"{self.location}: the transfer syntax is stated as {stated}, but the data set is "
                 f"encoded like {found}; it is read so"
             )

@@ -20,8 +20,8 @@ from xarray_dicom.reading.plan import (
     plan_outer,
     plan_points,
 )
-from xarray_dicom.reading.reader import off_loop, read
-from xarray_dicom.runtime import run, run_async
+from xarray_dicom.reading.reader import read
+from xarray_dicom.runtime import off_loop, run, run_async
 
 #: Points of a pointwise selection that are planned at a time.
 POINTS_AT_ONCE = 2**21

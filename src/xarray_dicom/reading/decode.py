@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, DicomError
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets, NativeOffsets, Spans
-from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels import FrameDecoder, decode_native_run
@@ -43,7 +43,7 @@ class Located:
         Where each lies in the object.
     """
 
-    instance: Instance
+    frames: IndexedFrames
     offsets: FrameOffsets
     first: int
     numbers: NDArray[np.int64]
@@ -76,7 +76,7 @@ class Request:
 
     def cost(self, threads: int) -> int:
         """Bytes held while `threads` serve this: its own, and frames being decoded."""
-        nbytes = self.located.instance.format.frame_nbytes
+        nbytes = self.located.frames.format.frame_nbytes
         at_once = max(nbytes, RUN_BYTES) if self.located.native else nbytes
         return self.length + 2 * min(at_once * threads, nbytes * len(self.members))
 
@@ -85,7 +85,7 @@ class Request:
         n_frames = len(self.members)
         if self.located.native:
             # To hand a share to a thread takes as long as to unpack this much.
-            decoded = n_frames * self.located.instance.format.frame_nbytes
+            decoded = n_frames * self.located.frames.format.frame_nbytes
             parts = min(parts, max(1, decoded // LEAST_SHARE))
         if parts == 1 or n_frames == 1:
             return [self]
@@ -115,7 +115,7 @@ def _draw_frames(
     array: FrameArray, plan: Plan, canvas: Canvas, request: Request, content: Buffer
 ) -> None:
     located, members = request.located, request.members
-    spans, pixel_format = located.spans, located.instance.format
+    spans, pixel_format = located.spans, located.frames.format
     view = memoryview(content)
     plain = isinstance(array.transform, Stored) and array.transform.dtype == pixel_format.dtype
     starts = (spans.offset[members] - request.offset).tolist()
@@ -139,12 +139,12 @@ def _draw_frames(
             if not plain:
                 pixels = array.transform.apply(pixels, target.frame)
         except DicomError as error:
-            location = located.instance.source.location
+            location = located.frames.source.location
             told = str(error).removeprefix(f"{location}: ")
             frame = int(located.numbers[member]) + 1
             raise type(error)(f"{location}: frame {frame}: {told}") from error
         except (ValueError, RuntimeError, MemoryError) as error:
-            location, frame = located.instance.source.location, int(located.numbers[member]) + 1
+            location, frame = located.frames.source.location, int(located.numbers[member]) + 1
             raise CorruptDicomError(
                 f"{location}: frame {frame} can't be decoded: {error}"
             ) from error
@@ -155,7 +155,7 @@ def _draw_frames(
 def _runs(request: Request) -> Iterator[Request]:
     """The frames of a native request in pieces of `RUN_BYTES` decoded."""
     numbers = request.located.numbers[request.members]
-    nbytes = request.located.instance.format.frame_nbytes
+    nbytes = request.located.frames.format.frame_nbytes
     piece = (numbers - numbers[0]) // max(RUN_BYTES // nbytes, 1)
     for members in np.split(request.members, np.flatnonzero(np.diff(piece)) + 1):
         yield Request(request.located, request.offset, request.length, members)
@@ -173,7 +173,7 @@ def _draw_run(array: FrameArray, plan: Plan, canvas: Canvas, run: Request, conte
     try:
         frames: Pixels = decode_native_run(
             memoryview(content)[start:stop],
-            located.instance.format,
+            located.frames.format,
             int(wanted[-1]) + 1,
             int(located.spans.bit[first]),
         )

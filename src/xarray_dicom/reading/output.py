@@ -152,7 +152,7 @@ class Canvas:
             claimed = (before != 0) & (mask != 0) & (before != label)
             if paint.overlap == "error" and claimed.any():
                 raise DicomError(
-                    f"{self.array.instances[0].source.location}: segments "
+                    f"{self.array.sources[0].source.location}: segments "
                     f"{int(before[claimed][0])} and {label} overlap; choose overlap='first' or "
                     "'last', or fewer segments"
                 )

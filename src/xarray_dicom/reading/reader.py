@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.decode_threads import cpu_count
 from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.scanned import Sought, draw_passing
-from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
 from xarray_dicom.reading.decode import Located, Request, draw
 from xarray_dicom.reading.output import Canvas, Pixels
 from xarray_dicom.reading.plan import Plan
-from xarray_dicom.runtime import runtime
+from xarray_dicom.runtime import off_loop, runtime
 from xarray_dicom.storage.ranges import merge
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Reading:
     array: FrameArray
     plan: Plan
     canvas: Canvas
-    instances: list[Instance]
+    sources: list[IndexedFrames]
 
 
 async def read(
@@ -53,7 +53,7 @@ async def read(
         If an object was replaced after it was opened.
     """
     located, sought = await _locate(array, plan)
-    instances = [one.instance for one in located] + [one.instance for one in sought]
+    instances = [one.frames for one in located] + [one.frames for one in sought]
     canvas = Canvas(array, shape, channels, plan)
     if not canvas.is_blank:
         await off_loop(canvas.blank)
@@ -67,12 +67,7 @@ async def read(
     return canvas.pixels
 
 
-async def off_loop(function: Callable[..., T], *args: Any) -> T:
-    """Compute in a decode thread: what takes long would hold up all other reads."""
-    return await asyncio.get_running_loop().run_in_executor(runtime().decode_pool, function, *args)
-
-
-async def _verify(instances: Iterable[Instance]) -> None:
+async def _verify(instances: Iterable[IndexedFrames]) -> None:
     await asyncio.gather(*(instance.source.verify() for instance in instances))
 
 
@@ -82,7 +77,7 @@ async def _locate(array: FrameArray, plan: Plan) -> tuple[list[Located], list[So
     located, sought = [], []
     for number in np.unique(home).tolist():
         first, last = np.searchsorted(home, (number, number + 1)).tolist()
-        instance = array.instances[number]
+        instance = array.sources[number]
         one = Sought(instance, first, plan.frames[first:last] - array.starts[number])
         if instance.has_offsets:
             located.append(one.located(await instance.frame_offsets()))
@@ -95,12 +90,12 @@ async def _locate(array: FrameArray, plan: Plan) -> tuple[list[Located], list[So
 
 def _require_proportion(located: Located) -> None:
     """Raise before memory is taken for frames that their bytes cannot hold."""
-    pixel_format, length = located.instance.format, located.spans.length
+    pixel_format, length = located.frames.format, located.spans.length
     nbytes = pixel_format.frame_nbytes
     small = np.flatnonzero(np.maximum(LARGE_FRAME, MAX_EXPANSION * length) < nbytes)
     if len(small):
         raise CorruptDicomError(
-            f"{located.instance.source.location}: frame {int(located.numbers[small[0]]) + 1}: "
+            f"{located.frames.source.location}: frame {int(located.numbers[small[0]]) + 1}: "
             f"{int(length[small[0]])} bytes cannot hold the {nbytes} bytes of "
             f"{pixel_format.rows} × {pixel_format.columns} pixels: Rows (0028,0010) or "
             "Columns (0028,0011) is wrong"
@@ -109,7 +104,7 @@ def _require_proportion(located: Located) -> None:
 
 def requests(located: Located, memory_budget: int) -> Iterator[Request]:
     """Divide the ranges of frames into requests, as the source is best asked."""
-    pace = located.instance.source.pace
+    pace = located.frames.source.pace
     largest = min(pace.largest, max(memory_budget // 8, 1))
     spans = located.spans
     merged = merge(spans.offset, spans.length, gap=pace.gap, largest=largest)
@@ -126,14 +121,14 @@ def requests(located: Located, memory_budget: int) -> Iterator[Request]:
 
 async def _serve_all(reading: Reading, located: list[Located], sought: list[Sought]) -> None:
     array = reading.array
-    slots = max((one.source.pace.window for one in reading.instances), default=1)
+    slots = max((one.source.pace.window for one in reading.sources), default=1)
     # As many requests wait for their bytes as the store likes, and a few more to be decoded.
     window = asyncio.Semaphore(slots)
     under_way = asyncio.Semaphore(slots + 2 * cpu_count())
     budget = runtime().budget
 
     async def serve(request: Request) -> None:
-        content = await request.located.instance.source.read(request.offset, request.length)
+        content = await request.located.frames.source.read(request.offset, request.length)
         window.release()
         await decode(reading, request, content)
 
@@ -153,9 +148,9 @@ async def _serve_all(reading: Reading, located: list[Located], sought: list[Soug
                 start(request, cost)
 
     async def seek(one: Sought) -> None:
-        known, unknown = one.split(one.instance.n_located)
+        known, unknown = one.split(one.frames.n_located)
         if known.numbers.size:
-            offsets = await one.instance.locate(int(known.numbers[-1]))
+            offsets = await one.frames.locate(int(known.numbers[-1]))
             at_once = known.located(offsets)
             _require_proportion(at_once)
             group.create_task(fetch([at_once]))

@@ -15,7 +15,7 @@ from xarray_dicom.frames.offsets.tiff import tiff_directory
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.warn import notice
+from xarray_dicom.warn import warn
 
 _EXTENDED_TABLE = 0x7FE00001
 _EXTENDED_LENGTHS = 0x7FE00002
@@ -206,7 +206,7 @@ async def find_offsets(
         try:
             found = await rung(value)
         except UnusableTableError as error:
-            notice(f"{source.location}: the {name} is not used: {error}")
+            warn(f"{source.location}: the {name} is not used: {error}")
             continue
         if found is not None:
             return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.offsets.byte_ranges import Spans, check_frames, check_present
-from xarray_dicom.warn import notice
+from xarray_dicom.warn import warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class NativeOffsets:
             )
         if start + needed > end:
             there = max(0, end - start) * 8 // frame_bits
-            notice(
+            warn(
                 f"{location}: the object is truncated: only {there} of {n_frames} frames are there"
             )
         return cls(location, n_frames, start, frame_bits, end, unit)
