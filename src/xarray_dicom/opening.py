@@ -44,6 +44,7 @@ class OpenOptions:
     real_world: int | str | None = None
     memory_budget: int | None = None
     index_cache: Choice = None
+    decoder: str = "imagecodecs"
     decode_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -128,6 +129,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         else frozenset(),
         real_world=options.real_world,
         memory_budget=options.memory_budget or MEMORY_BUDGET,
+        decoder=options.decoder,
         slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",
     )
     name = opened[0].location

@@ -62,6 +62,8 @@ class FrameArray:
         How frames combine into a label map; None where frames are the pixels themselves.
     memory_budget
         Bytes held, in flight and being decoded, by this process while reading.
+    decoder
+        Name of what decodes the frames.
     """
 
     sources: tuple[IndexedFrames, ...]
@@ -72,6 +74,7 @@ class FrameArray:
     fill: float | tuple[float, ...] = 0
     paint: LabelPaint | None = None
     memory_budget: int = MEMORY_BUDGET
+    decoder: str = "imagecodecs"
 
     def __getstate__(self) -> dict[str, Any]:
         # The same bytes before and after reads, which dask takes for the same array.

@@ -24,6 +24,8 @@ class LayoutOptions:
         Bytes held while reading.
     slide_label
         Whether the image of a slide's label, which may show names, is presented too.
+    decoder
+        Name of what decodes the frames.
     """
 
     scale: bool = True
@@ -31,6 +33,7 @@ class LayoutOptions:
     real_world: int | str | None = None
     memory_budget: int = MEMORY_BUDGET
     slide_label: bool = False
+    decoder: str = "imagecodecs"
 
     def of(self, variable: str) -> LayoutOptions:
         """The options as they hold for one variable."""

@@ -121,6 +121,7 @@ def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:
         placement=place.placement,
         transform=transform,
         memory_budget=options.memory_budget,
+        decoder=options.decoder,
     )
     return ImageLayout(
         name="segmentation",

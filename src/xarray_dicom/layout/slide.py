@@ -110,6 +110,7 @@ def layout_slide(
         transform=pixels.transform,
         fill=pixels.fill,
         memory_budget=options.memory_budget,
+        decoder=options.decoder,
     )
     return ImageLayout(
         name=name,

@@ -132,6 +132,7 @@ def layout_frames(
         transform=pixels.transform,
         fill=pixels.fill,
         memory_budget=options.memory_budget,
+        decoder=options.decoder,
     )
     return ImageLayout(
         name=name,
