@@ -47,14 +47,14 @@ class Outputs:
         """Count every output from now on, its pages touched at once so that all of it counts."""
         outputs = self
 
-        class WatchedCanvas(reader.Canvas):
+        class WatchedOutput(reader.Output):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 self.pixels[...] = 0
                 outputs.add(self.pixels.nbytes)
                 weakref.finalize(self.pixels, outputs.add, -self.pixels.nbytes)
 
-        reader.Canvas = WatchedCanvas  # type: ignore[misc]
+        reader.Output = WatchedOutput  # type: ignore[misc]
 
 
 #: What is read before memory is looked at, by 8 threads: four tiles each, one pixel of 4096.

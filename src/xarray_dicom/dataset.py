@@ -15,7 +15,7 @@ from xarray import conventions
 from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
-from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.indexes import frame_of_reference_coordinates, segment_coordinates
 from xarray_dicom.layout.image import ImageLayout, Linear
 from xarray_dicom.layout.segments import Segment
@@ -77,7 +77,7 @@ class Handle:
     labels: dict[str, tuple[Any, ...]]
 
     @property
-    def sources(self) -> tuple[IndexedFrames, ...]:
+    def sources(self) -> tuple[FrameSource, ...]:
         """The instances, in the order of the variable's frames."""
         return self.array.frames.sources
 
@@ -133,7 +133,7 @@ def to_dataset(
     encoding: dict[str, Any] = {
         "preferred_chunks": preferred_chunks(layout),
         "frame_shape": layout.frames.sources[0].format.shape,
-        "source": layout.frames.sources[0].source.location,
+        "source": layout.frames.sources[0].location,
         HANDLE: _handle(layout, array, scaled),
     }
     raw = xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
@@ -155,7 +155,7 @@ def to_dataset(
         if name not in dataset.xindexes:
             # No constructor keeps the type of a variable.
             dataset.variables[name].__class__ = LabelVariable
-    dataset.encoding["source"] = layout.frames.sources[0].source.location
+    dataset.encoding["source"] = layout.frames.sources[0].location
     return dataset
 
 

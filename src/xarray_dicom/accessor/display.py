@@ -242,4 +242,4 @@ def _profile(header: Dataset, handle: Handle) -> bytes | None:
 
 
 def _location(handle: Handle) -> str:
-    return handle.sources[0].source.location
+    return handle.sources[0].location

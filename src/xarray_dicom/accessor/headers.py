@@ -14,11 +14,12 @@ from pydicom.dataset import Dataset
 from xarray_dicom.accessor.handle import handle_of
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
-from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.opening import CONCURRENT_HEADERS, FIRST_OF_MANY, FIRST_OF_ONE
 from xarray_dicom.parsing.header import complete_header
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, gather, run
+from xarray_dicom.storage import ByteSource
 
 
 def headers_of(array: xr.DataArray) -> list[Dataset]:
@@ -47,7 +48,7 @@ def first_header_of(array: xr.DataArray) -> Dataset:
     return run(read_headers(_ordered(handle_of(array))[:1]))[0]
 
 
-def _ordered(handle: Handle) -> tuple[IndexedFrames, ...]:
+def _ordered(handle: Handle) -> tuple[FrameSource, ...]:
     """The instances in the order in which the array shows them; those it doesn't show last."""
     instances = handle.sources
     if len(instances) == 1:
@@ -60,13 +61,17 @@ def _ordered(handle: Handle) -> tuple[IndexedFrames, ...]:
     return tuple(instances[number] for number in order)
 
 
-async def read_headers(instances: tuple[IndexedFrames, ...]) -> list[Dataset]:
+async def read_headers(instances: tuple[FrameSource, ...]) -> list[Dataset]:
     """Complete headers of `instances`, of the versions that were opened, fetched concurrently."""
     first = FIRST_OF_MANY if len(instances) > 1 else FIRST_OF_ONE
+    if not all(getattr(instance, "immediate", False) for instance in instances):
+        await enter_loop()
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
-    async def one(instance: IndexedFrames) -> Dataset:
-        source = instance.source
+    async def one(instance: FrameSource) -> Dataset:
+        source: ByteSource | None = getattr(instance, "source", None)
+        if source is None:
+            raise DicomError("its frames come without a header", location=instance.location)
         async with gate:
             if isinstance(source, InflatedSource):
                 source = source.source
@@ -74,7 +79,7 @@ async def read_headers(instances: tuple[IndexedFrames, ...]) -> list[Dataset]:
             await source.verify()
             return header
 
-    return list(await asyncio.gather(*(one(instance) for instance in instances)))
+    return await gather(one(instance) for instance in instances)
 
 
 def segments_of(array: xr.DataArray) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from pydicom.uid import UID, ParametricMapStorage, SegmentationStorage
 
 from xarray_dicom.accessor.headers import read_headers
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
-from xarray_dicom.frames.indexed import IndexedFrames
-from xarray_dicom.frames.prefetch import EncodedFrames
+from xarray_dicom.frames.prefetch import PrefetchedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.runtime import run
 
 Pixels = NDArray[Any]
@@ -30,17 +30,17 @@ LABEL_MAP_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
 class FetchedFrames:
     """What the lazy kinds of image have in common: frames come from `encoded_frames`."""
 
-    encoded_frames: EncodedFrames
+    encoded_frames: PrefetchedFrames
     _stored: Pixels | None = None
 
     def get_raw_frame(self, frame_number: int, as_index: bool = False) -> bytes:
         """Encoded bytes of one frame, as `highdicom.Image.get_raw_frame`."""
         index = frame_number if as_index else frame_number - 1
-        n_frames = self.encoded_frames.frames.n_frames
+        n_frames = self.encoded_frames.source.n_frames
         if not 0 <= index < n_frames:
             kind, first = ("index", 0) if as_index else ("number", 1)
             raise IndexError(
-                f"{self.encoded_frames.frames.source.location}: no frame has the {kind} "
+                f"{self.encoded_frames.source.location}: no frame has the {kind} "
                 f"{frame_number}; they run from {first} to {n_frames - 1 + first}"
             )
         return self.encoded_frames.read(index)
@@ -74,8 +74,8 @@ class FetchedFrames:
     ) -> Iterable[int]:
         first = 0 if as_indices else 1
         if frame_numbers is None:
-            frame_numbers = range(first, self.encoded_frames.frames.n_frames + first)
-        return self.encoded_frames.ahead(frame_numbers, lambda number: number - first)
+            frame_numbers = range(first, self.encoded_frames.source.n_frames + first)
+        return self.encoded_frames.prefetch(frame_numbers, lambda number: number - first)
 
     def _fetching_ahead(self, options: dict[str, Any]) -> dict[str, Any]:
         """`options` of a method that places frames, with those fetched that it is to place.
@@ -86,7 +86,10 @@ class FetchedFrames:
         name = "indices_iterator"
         if name not in options:
             return options
-        return {**options, name: self.encoded_frames.ahead(options[name], lambda entry: entry[0])}
+        return {
+            **options,
+            name: self.encoded_frames.prefetch(options[name], lambda entry: entry[0]),
+        }
 
 
 class FetchedImage(FetchedFrames, highdicom.Image):
@@ -117,7 +120,7 @@ KINDS: dict[UID, type[FetchedImage] | type[FetchedSegmentation]] = {
 }
 
 
-def open_with_highdicom(instances: Sequence[IndexedFrames]) -> FetchedImage | FetchedSegmentation:
+def open_with_highdicom(instances: Sequence[FrameSource]) -> FetchedImage | FetchedSegmentation:
     """The lazy highdicom object of the one instance in `instances`.
 
     Parameters
@@ -142,7 +145,7 @@ def open_with_highdicom(instances: Sequence[IndexedFrames]) -> FetchedImage | Fe
     """
     if len(instances) != 1:
         raise DicomError(
-            f"{instances[0].source.location} is one of {len(instances)} objects of an array, and "
+            f"{instances[0].location} is one of {len(instances)} objects of an array, and "
             "highdicom opens one at a time: open the one you need by its own URL, or read all of "
             "their headers with .dicom.headers"
         )
@@ -153,8 +156,8 @@ def open_with_highdicom(instances: Sequence[IndexedFrames]) -> FetchedImage | Fe
         image = kind.from_dataset(header, copy=False)
     except Exception as error:
         raise UnsupportedDicomError(
-            f"{instance.source.location}: highdicom {highdicom.__version__} does not take this "
+            f"{instance.location}: highdicom {highdicom.__version__} does not take this "
             f"object: {error}"
         ) from error
-    image.encoded_frames = EncodedFrames(instance)
+    image.encoded_frames = PrefetchedFrames(instance)
     return image

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line
 from xarray_dicom.errors import DicomError
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.index_cache import learn, recall
 from xarray_dicom.index_cache.cache import SIDECAR, BlobCache, cache_to_fill
 from xarray_dicom.index_cache.checksummed import SUFFIX
+from xarray_dicom.instance import Instance
 from xarray_dicom.opening import FIRST_OF_MANY
 from xarray_dicom.progress import Progress, progress
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import ByteSource, expand, list_folder
 
 #: Objects that are opened at a time, unless told otherwise.
@@ -150,6 +152,7 @@ async def _index(jobs: Sequence[Job], arguments: argparse.Namespace, tally: Tall
     queue = iter(jobs)
     with progress(len(jobs), "indexing", "object") as bar:
         workers = min(arguments.jobs, len(jobs))
+        await enter_loop()
         await asyncio.gather(*(_work(queue, arguments.scan, tally, bar) for _ in range(workers)))
 
 
@@ -178,7 +181,7 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
         If it can't be opened, or nothing can be kept of it.
     """
     opened = await recall(source, cache)
-    if opened is not None and (opened.frames.has_offsets or not scan):
+    if opened is not None and (_is_located(opened) or not scan):
         return False
     if opened is None:
         opened, kept = await learn(source, cache, first=FIRST_OF_MANY)
@@ -187,6 +190,12 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
                 f"{source.location}: nothing is kept of it: its store tells no version of "
                 "objects, or its frames are arranged by something that is not to be kept"
             )
-    if scan:
+    if scan and isinstance(opened.frames, ScannedFrames):
         await opened.frames.frame_offsets()
     return True
+
+
+def _is_located(opened: Instance) -> bool:
+    """Return True if the offsets of all frames are known without a scan."""
+    frames = opened.frame_source
+    return not isinstance(frames, ScannedFrames) or frames.has_offsets

@@ -18,6 +18,8 @@ from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError, DicomWarning
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
+from xarray_dicom.frames.scanned import ScannedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.opening import OpenOptions, open_images
 from xarray_dicom.parsing.inflated import InflatedSource
@@ -43,7 +45,7 @@ class Image:
     handle: Handle
 
     @property
-    def sources(self) -> tuple[IndexedFrames, ...]:
+    def sources(self) -> tuple[FrameSource, ...]:
         """The instances that its frames lie in."""
         return self.handle.sources
 
@@ -177,7 +179,9 @@ def _frames(image: Image) -> str:
     return f"{total:,} of {rows:,} × {columns:,}"
 
 
-def _offset_table(instance: IndexedFrames) -> str:
+def _offset_table(instance: FrameSource) -> str:
+    if not isinstance(instance, IndexedFrames | ScannedFrames):
+        return "none"
     if isinstance(instance.source, InflatedSource):
         return "none: deflated as a whole"
     if not instance.has_offsets:
@@ -186,7 +190,7 @@ def _offset_table(instance: IndexedFrames) -> str:
     return offsets.table if isinstance(offsets, ExactOffsets) else OFFSET_TABLES[type(offsets)]
 
 
-def _each(tell: Callable[[IndexedFrames], str]) -> Callable[[Image], str]:
+def _each(tell: Callable[[FrameSource], str]) -> Callable[[Image], str]:
     """What `tell` says of the instances of an image, each answer once."""
     return lambda image: "; ".join(dict.fromkeys(tell(instance) for instance in image.sources))
 

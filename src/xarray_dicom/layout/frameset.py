@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frame_array import frame_starts
 from xarray_dicom.parsing.elements import Column
@@ -39,7 +39,7 @@ class FrameSet:
         return cls(tuple(opened), np.arange(total, dtype=np.int64))
 
     @property
-    def sources(self) -> tuple[IndexedFrames, ...]:
+    def sources(self) -> tuple[FrameSource, ...]:
         """What reading needs of each instance."""
         return tuple(one.frames for one in self.opened)
 

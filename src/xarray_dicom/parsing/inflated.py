@@ -8,6 +8,7 @@ from typing import Any
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing.header import read_header
+from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 from xarray_dicom.warn import silenced
@@ -55,6 +56,11 @@ class InflatedSource:
         return self.source.identity
 
     @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        return self.source.immediate
+
+    @property
     def pace(self) -> Pace:
         """That of the deflated object."""
         return self.source.pace
@@ -83,6 +89,8 @@ class InflatedSource:
         await self.source.verify()
 
     async def _inflated(self) -> bytes:
+        if self._content is None and not runtime().on_loop():
+            self._content = await self._fetch()
         if self._content is None:
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.ensure_future(self._fetch())

@@ -69,6 +69,11 @@ class BytesSource:
         return None
 
     @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        return True
+
+    @property
     def pace(self) -> Pace:
         """That of memory and of files."""
         return Pace()
@@ -138,6 +143,11 @@ class FileObjectSource:
     def identity(self) -> str | None:
         """None: no other process has it."""
         return None
+
+    @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        return True
 
     @property
     def pace(self) -> Pace:

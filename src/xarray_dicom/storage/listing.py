@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
-from xarray_dicom.runtime import in_thread
+from xarray_dicom.runtime import enter_loop, in_thread
 from xarray_dicom.storage.clients.chained import version_of
 from xarray_dicom.storage.clients.filesystems import filesystem_class, filesystem_of, store_of
 from xarray_dicom.storage.clients.generic import fingerprint_of, is_asynchronous
@@ -36,6 +36,8 @@ async def list_sources(source: FsspecSource, skip: tuple[str, ...] = ()) -> list
     FileNotFoundError
         If there are none.
     """
+    if not source.immediate:
+        await enter_loop()
     with source.errors_named("the listing"):
         found = await _listing(source.url, source.storage_options, skip)
     if not found:

@@ -60,6 +60,11 @@ class RecordingSource:
         return self.source.identity
 
     @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        return self.source.immediate
+
+    @property
     def pace(self) -> Pace:
         """That of the wrapped source."""
         return self.source.pace

@@ -64,6 +64,11 @@ class ByteSource(Protocol):
         ...
 
     @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        ...
+
+    @property
     def pace(self) -> Pace:
         """How reads are best divided into requests."""
         ...

@@ -13,7 +13,7 @@ from xarray_dicom.errors import (
     DicomError,
     UnsupportedDicomError,
 )
-from xarray_dicom.runtime import Runtime, runtime
+from xarray_dicom.runtime import Runtime, enter_loop, runtime
 from xarray_dicom.storage.clients.base import (
     RangesUnsupportedError,
     Reply,
@@ -105,6 +105,11 @@ class FsspecSource:
         return identity_of(self.url, self.storage_options)
 
     @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        return protocol_of(self.url) in ("file", "local", "memory") and not split_link(self.url)[1]
+
+    @property
     def pace(self) -> Pace:
         """What this process has found best for the server."""
         link = self._link()
@@ -179,6 +184,8 @@ class FsspecSource:
         """Compare the version with that in the store, where replies don't tell it."""
         if self._fingerprint is None:
             return
+        if not self.immediate:
+            await enter_loop()
         with self.errors_named("the version"):
             found = await (await self._store()).stat()
         if found is not None:
@@ -220,6 +227,8 @@ class FsspecSource:
 
     async def _get(self, offset: int, length: int) -> Reply:
         """One request, and another one if its reply breaks off."""
+        if not self.immediate:
+            await enter_loop()
         what = f"bytes {offset} to {offset + length}"
         failure = ""
         with self.errors_named(what):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from xarray_dicom.runtime import in_thread
+from xarray_dicom.runtime import in_thread, runtime
 from xarray_dicom.storage.clients.base import Reply
 from xarray_dicom.storage.source import Fingerprint
 
@@ -38,6 +38,10 @@ class GenericStore:
         """Fetch a range; the first time together with the version."""
         if pinned is not None:
             return Reply(await self._cat(offset, offset + length), None)
+        if not runtime().on_loop():
+            found = await self.stat()
+            content = await self._cat(offset, offset + length) if offset < found.size else b""
+            return Reply(content[: max(0, found.size - offset)], found)
         stat = asyncio.ensure_future(self.stat())
         cat = asyncio.ensure_future(self._cat(offset, offset + length))
         await asyncio.wait([stat, cat])
