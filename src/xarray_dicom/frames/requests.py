@@ -20,6 +20,9 @@ from xarray_dicom.storage.ranges import merge
 LARGE_FRAME = 64 * 2**20
 MAX_EXPANSION = 20_000
 
+#: Frames of a read that are divided without NumPy, whose calls cost more then.
+FEW = 64
+
 #: Bytes of decoded pixels of native frames that are decoded at once: a processor's cache.
 NATIVE_RUN = 2**20
 
@@ -134,6 +137,8 @@ def divide(frames: LocatedFrames, sizing: Pace, limit: int) -> list[FrameRequest
     """
     ranges = frames.ranges
     largest = min(sizing.largest, max(limit // 8, 1))
+    if len(frames.numbers) <= FEW:
+        return _divide_few(frames, sizing.gap, largest)
     merged = merge(ranges.offset, ranges.length, gap=sizing.gap, largest=largest)
     by_request = np.argsort(merged.request, kind="stable")
     cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
@@ -147,4 +152,28 @@ def divide(frames: LocatedFrames, sizing: Pace, limit: int) -> list[FrameRequest
             else (int(merged.offsets[position]), int(merged.lengths[position]))
         )
         requests.append(FrameRequest(frames, *place, members))
+    return requests
+
+
+def _divide_few(frames: LocatedFrames, gap: int, largest: int) -> list[FrameRequest]:
+    """Divide as `divide` does, by the rules of `xarray_dicom.storage.ranges.merge`."""
+    offset, length = frames.ranges.offset.tolist(), frames.ranges.length.tolist()
+    requests = []
+    members: list[int] = []
+    start = end = 0
+    for position in sorted(range(len(offset)), key=offset.__getitem__):
+        if not length[position]:
+            # A frame of no bytes is in no request; its decoder reports it.
+            requests.append(FrameRequest(frames, offset[position], 0, np.array([position])))
+            continue
+        begin, stop = offset[position], offset[position] + length[position]
+        if members and (begin - end > gap or (stop > end and stop - start > largest)):
+            requests.append(FrameRequest(frames, start, end - start, np.array(members)))
+            members = []
+        if not members:
+            start, end = begin, stop
+        members.append(position)
+        end = max(end, stop)
+    if members:
+        requests.append(FrameRequest(frames, start, end - start, np.array(members)))
     return requests

@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.decode_threads import cpu_count
+from xarray_dicom.decode_threads import DecodePool, cpu_count
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.fetch import closing, fetch_from
 from xarray_dicom.frames.source import Budget, EncodedFrames, FrameSource
@@ -23,8 +23,11 @@ from xarray_dicom.runtime import gather, off_loop, runtime, wait_for
 
 Int64s = NDArray[np.int64]
 
-#: Decoded bytes of a read that the calling thread decodes itself, with what help there is.
+#: Decoded bytes of a read that the calling thread decodes itself.
 FEW_BYTES = 4 * 2**20
+
+#: Frames that are worth waking a thread, which takes about 0.1 ms, a quarter of a JPEG tile.
+FRAMES_PER_THREAD = 2
 
 #: Requests of one read that may be under way, unless a source says otherwise.
 REQUESTS = 16
@@ -63,11 +66,14 @@ async def read(
             async for position, batch in batches:
                 if decoding is None:
                     # Not before the sources have found that their bytes can hold the frames.
-                    output = await _blank(Output(array, shape, channels, plan))
+                    try:
+                        output = await _blank(Output(array, shape, channels, plan))
+                    except BaseException:
+                        batch.release()
+                        raise
                     decoding = Decoding(array, plan, output)
                 source, numbers = selections[position]
-                share = _share(source, batch, numbers, starts[position])
-                await decoding.add(share)
+                await decoding.add(_share(source, batch, numbers, starts[position]))
         if decoding is None:
             output = await _blank(Output(array, shape, channels, plan))
         else:
@@ -84,6 +90,7 @@ async def read(
 
 
 async def _blank(output: Output) -> Output:
+    """Fill an output that its frames don't cover."""
     if not output.is_blank:
         await off_loop(output.blank)
     return output
@@ -128,7 +135,7 @@ def _share(
 
 
 class Decoding:
-    """Decode threads at work for one read.
+    """Decoding of the batches of one read, in decode threads or the calling one.
 
     Parameters
     ----------
@@ -138,46 +145,36 @@ class Decoding:
 
     def __init__(self, array: FrameArray, plan: Plan, output: Output) -> None:
         self._read = (array, plan, output)
-        self._few = len(plan.frames) * array.sources[0].format.frame_nbytes <= FEW_BYTES
+        nbytes = len(plan.frames) * array.sources[0].format.frame_nbytes
+        self._few = nbytes <= FEW_BYTES and not runtime().on_loop()
+        self._shares: list[Share] = []
         self._waiting: deque[Future[None]] = deque()
 
     async def add(self, share: Share) -> None:
         """Decode and place the frames of a batch, and release it then.
 
-        A read of few frames from a source that answers at once is decoded by the calling
-        thread, together with other threads where there are several frames. Else decode threads
-        do it, meanwhile the next batch is fetched.
+        Decode threads do it, meanwhile the next batch is fetched; few frames that a calling
+        thread has read wait for `finish`.
         """
+        if self._few:
+            self._shares.append(share)
+            return
+        pool = runtime().decode_pool
         # A lone batch must not leave other processors idle.
-        current = runtime()
-        pool = current.decode_pool
-        shares = deque(share.split(pool.parallelism()))
-        remaining = _Countdown(len(shares), share.batch)
-        own = shares.popleft() if self._few and not current.on_loop() else None
-        for other in shares:
-            self._submit(other, remaining)
-        if own is not None:
-            with pool.calling_thread() as free:
-                if free:
-                    try:
-                        decode_share(*self._read, own)
-                    finally:
-                        remaining.count()
-                else:
-                    self._submit(own, remaining)
+        parts = share.split(pool.parallelism())
+        countdown = _Countdown(len(parts), share.batch)
+        for part in parts:
+            self._submit([part], countdown)
         while len(self._waiting) > 4 * cpu_count():
             await wait_for(self._waiting.popleft())
         for future in tuple(islice(self._waiting, 2)):
             if future.done():
                 future.result()
 
-    def _submit(self, share: Share, remaining: _Countdown) -> None:
-        future = runtime().decode_pool.submit(decode_share, *self._read, share)
-        future.add_done_callback(remaining.count)
-        self._waiting.append(future)
-
     async def finish(self) -> None:
         """Wait until all frames are placed."""
+        if self._shares:
+            self._decode_few(runtime().decode_pool)
         while self._waiting:
             await wait_for(self._waiting.popleft())
 
@@ -185,19 +182,53 @@ class Decoding:
         """Give up the frames that no thread has begun with."""
         for future in self._waiting:
             future.cancel()
+        for share in self._shares:
+            share.batch.release()
+
+    def _decode_few(self, pool: DecodePool) -> None:
+        """Decode in the calling thread, with the help of another one for several frames."""
+        shares, self._shares = self._shares, []
+        n_frames = sum(len(share.members) for share in shares)
+        parts = min(pool.parallelism(), max(1, n_frames // FRAMES_PER_THREAD))
+        jobs: list[list[Share]] = [[] for _ in range(parts)]
+        for share in shares:
+            for number, part in enumerate(share.split(parts) if parts > 1 else [share]):
+                jobs[number].append(part)
+        countdown = _Countdown(parts, *(share.batch for share in shares))
+        for job in jobs[1:]:
+            self._submit(job, countdown)
+        with pool.calling_thread() as is_free:
+            if not is_free:
+                self._submit(jobs[0], countdown)
+                return
+            try:
+                self._decode(jobs[0])
+            finally:
+                countdown.count()
+
+    def _submit(self, shares: list[Share], countdown: _Countdown) -> None:
+        future = runtime().decode_pool.submit(self._decode, shares)
+        future.add_done_callback(countdown.count)
+        self._waiting.append(future)
+
+    def _decode(self, shares: list[Share]) -> None:
+        for share in shares:
+            decode_share(*self._read, share)
 
 
 class _Countdown:
-    """Release of a batch when all its shares are decoded."""
+    """Release of batches when all jobs that decode them are done."""
 
-    def __init__(self, shares: int, batch: EncodedFrames) -> None:
-        self._shares = shares
-        self._batch = batch
+    def __init__(self, jobs: int, *batches: EncodedFrames) -> None:
+        self._jobs = jobs
+        self._batches = batches
         self._lock = threading.Lock()
 
     def count(self, _: Future[None] | None = None) -> None:
+        """Count one job that is done."""
         with self._lock:
-            self._shares -= 1
-            last = not self._shares
+            self._jobs -= 1
+            last = not self._jobs
         if last:
-            self._batch.release()
+            for batch in self._batches:
+                batch.release()
