@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from math import prod
 
 import numpy as np
 import pandas as pd
@@ -53,9 +52,7 @@ def _ordered(handle: Handle) -> tuple[IndexedFrames, ...]:
     if len(instances) == 1:
         return instances
     frames = handle.array.frames
-    cells = np.arange(prod(frames.outer_shape), dtype=np.int64)
-    shown = frames.placement.find(cells, (0, frames.plane[0]), (0, frames.plane[1]))
-    home = np.searchsorted(frames.starts, shown.frame, "right") - 1
+    home = np.searchsorted(frames.starts, frames.placement.every().frame, "right") - 1
     order = dict.fromkeys([*pd.unique(home).tolist(), *range(len(instances))])
     return tuple(instances[number] for number in order)
 

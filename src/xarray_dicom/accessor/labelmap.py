@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from xarray_dicom.accessor.lazy import lazy_variable
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
 from xarray_dicom.layout.frame_array import FrameArray, LabelPaint, Overlap
-from xarray_dicom.layout.placement import Placed, TileGrid
+from xarray_dicom.layout.placement import Placed
 from xarray_dicom.layout.segmentation import DESCRIPTIONS, flags
 from xarray_dicom.layout.segments import Segment
 from xarray_dicom.reading.array import DicomArray
@@ -89,17 +89,17 @@ def paint(
     """The frame table of the label map: the masks of `chosen` on planes without segments."""
     n_planes = int(np.prod(frames.outer_shape[1:], dtype=np.int64))
     wanted = np.isin([s.number for s in known], [s.number for s in chosen])
-    placed = _placed(frames)
+    placed = frames.placement.every()
     segment, plane = np.divmod(placed.cell, n_planes)
     kept = wanted[segment]
     numbers = np.asarray([s.number for s in known], np.int64)
     labels = np.zeros(int(frames.starts[-1]), np.int64)
     labels[placed.frame] = numbers[segment]
     placement = Placed(
-        placed.frame[kept].astype(np.int64),
+        placed.frame[kept],
         plane[kept],
-        placed.y[kept].astype(np.int64),
-        placed.x[kept].astype(np.int64),
+        placed.y[kept],
+        placed.x[kept],
         n_cells=n_planes,
         plane=frames.plane,
         tile=frames.tile,
@@ -110,23 +110,4 @@ def paint(
         outer_shape=frames.outer_shape[1:],
         placement=placement,
         paint=LabelPaint(labels, overlap, np.dtype(np.min_scalar_type(largest))),
-    )
-
-
-def _placed(frames: FrameArray) -> Placed:
-    """The placement frame by frame, also where it is arithmetic."""
-    placement: Any = frames.placement
-    if isinstance(placement, Placed):
-        return placement
-    assert isinstance(placement, TileGrid)
-    cells = np.arange(len(placement.planes))
-    hits = placement.find(cells, (0, placement.rows), (0, placement.columns))
-    return Placed(
-        hits.frame,
-        cells[hits.cell],
-        hits.y,
-        hits.x,
-        n_cells=len(cells),
-        plane=frames.plane,
-        tile=frames.tile,
     )
