@@ -13,7 +13,7 @@ from xarray.core.indexing import IndexSelResult
 from xarray.indexes import PandasIndex
 
 from xarray_dicom.errors import DicomError
-from xarray_dicom.layout.geometry import (
+from xarray_dicom.layout.frame_of_reference import (
     frame_of_reference,
     parse_frame_of_reference,
     same_orientation,

@@ -26,7 +26,7 @@ from xarray_dicom.accessor.lazy import (
     mapped,
     source_positions,
 )
-from xarray_dicom.layout.geometry import AxisMatch
+from xarray_dicom.layout.grid_match import AxisMatch
 
 SHAPE = (4, 5, 6)
 

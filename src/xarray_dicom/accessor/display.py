@@ -22,7 +22,7 @@ from xarray_dicom.errors import (
     DicomWarning,
     UnsupportedDicomError,
 )
-from xarray_dicom.layout.values import COLOUR, MONOCHROME
+from xarray_dicom.layout.pixel_values import COLOUR, MONOCHROME
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import (
     PerFrame,

@@ -12,7 +12,7 @@ from xarray_dicom.accessor.handle import image_of
 from xarray_dicom.accessor.lazy import PlacedArray, as_slice, lazy_variable, source_positions
 from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError
-from xarray_dicom.layout.geometry import AxisMatch, match_grids
+from xarray_dicom.layout.grid_match import AxisMatch, match_grids
 
 Array = TypeVar("Array", bound=xr.Dataset | xr.DataArray)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from xarray_dicom.layout.geometry import AxisMatch
+from xarray_dicom.layout.grid_match import AxisMatch
 
 Pixels = NDArray[Any]
 

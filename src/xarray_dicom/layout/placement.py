@@ -49,6 +49,11 @@ class Placement(Protocol):
     """
 
     @property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns of the plane of a cell."""
+        ...
+
+    @property
     def complete(self) -> bool:
         """Return True if every pixel of every cell is covered by a frame."""
         ...
@@ -126,6 +131,11 @@ class TileGrid:
     def grid(self) -> tuple[int, int]:
         """Number of tiles down and across one plane."""
         return -(-self.rows // self.tile_rows), -(-self.columns // self.tile_columns)
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns of the total pixel matrix."""
+        return self.rows, self.columns
 
     @property
     def complete(self) -> bool:
