@@ -1,4 +1,4 @@
-"""Dimensions besides planes: attributes that distinguish frames of one plane.
+"""Dimensions of frames that lie in one plane, made of the attributes that distinguish them.
 
 Times, echoes, b-values and the like come from the Dimension Index of an enhanced object
 (PS3.3 C.7.6.17) or from attributes of classic ones. Values that fill a grid are one dimension

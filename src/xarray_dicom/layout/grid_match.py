@@ -1,4 +1,4 @@
-"""Match of two grids of pixels: whether padding, cropping and reversing make one of the other."""
+"""Match of two grids of pixels, one placed on the other by padding, cropping and reversing."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def match_grids(
     DicomError
         If a corner is off by more; the message names the axis and the difference in mm.
     """
-    there, here = np.array(target, np.float64), np.array(affine, np.float64)
+    target_matrix, matrix = np.array(target, np.float64), np.array(affine, np.float64)
     for axis in range(3):
         if target_shape[axis] == 1 and shape[axis] > 1:
-            there[:3, axis] = here[:3, axis]
+            target_matrix[:3, axis] = matrix[:3, axis]
     try:
-        relative = np.linalg.solve(there, here)
+        relative = np.linalg.solve(target_matrix, matrix)
     except np.linalg.LinAlgError as error:
         raise DicomError("the target's affine is singular: its axes are not independent") from error
     steps = np.where(np.diagonal(relative)[:3] < 0, -1.0, 1.0)
@@ -74,32 +74,35 @@ def match_grids(
     offsets = np.rint(relative[:3, 3])
 
     corners = np.array(list(itertools.product(*((0, max(n - 1, 0)) for n in shape))), np.float64)
-    off = corners @ relative[:3, :3].T + relative[:3, 3] - (corners * steps + offsets)
-    corner, axis = divmod(int(np.argmax(np.abs(off))), 3)
-    if not np.isfinite(off).all() or abs(off[corner, axis]) > tolerance:
-        millimetres = abs(off[corner, axis]) * np.linalg.norm(there[:3, axis])
+    deviation = corners @ relative[:3, :3].T + relative[:3, 3] - (corners * steps + offsets)
+    corner, axis = divmod(int(np.argmax(np.abs(deviation))), 3)
+    if not np.isfinite(deviation).all() or abs(deviation[corner, axis]) > tolerance:
+        millimetres = abs(deviation[corner, axis]) * np.linalg.norm(target_matrix[:3, axis])
         index = tuple(int(i) for i in corners[corner])
+        reason = _reason(target_matrix, matrix, shape)
         raise DicomError(
             f"the grids differ along {_AXES[axis]} by {millimetres:.4g} mm "
-            f"({abs(off[corner, axis]):.3g} pixels) at pixel {index}{_reason(there, here, shape)}; "
+            f"({abs(deviation[corner, axis]):.3g} pixels) at pixel {index}{reason}; "
             "only padding, cropping and reversing are done, so resample first"
         )
     z, y, x = (AxisMatch(int(o), bool(s < 0)) for o, s in zip(offsets, steps, strict=True))
     return z, y, x
 
 
-def _reason(there: Floats, here: Floats, shape: Sequence[int]) -> str:
+def _reason(target_matrix: Floats, matrix: Floats, shape: Sequence[int]) -> str:
     """Return the reason why grids differ: other directions or other spacing; or nothing.
 
     Parameters
     ----------
-    there, here
+    target_matrix, matrix
         Affines of the target and of the other grid.
     shape
         Shape of the other grid.
     """
-    lengths = np.linalg.norm(there[:3, :3], axis=0), np.linalg.norm(here[:3, :3], axis=0)
-    cosines = np.abs(np.sum(there[:3, :3] * here[:3, :3], axis=0)) / (lengths[0] * lengths[1])
+    lengths = np.linalg.norm(target_matrix[:3, :3], axis=0), np.linalg.norm(matrix[:3, :3], axis=0)
+    cosines = np.abs(np.sum(target_matrix[:3, :3] * matrix[:3, :3], axis=0)) / (
+        lengths[0] * lengths[1]
+    )
     for axis, name in enumerate(_AXES):
         if shape[axis] > 1 and cosines[axis] < 1 - 1e-6:
             return f": their {name} axes point in different directions"

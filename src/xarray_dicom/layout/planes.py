@@ -96,9 +96,9 @@ def frame_positions(frames: FrameSet) -> NDArray[np.float64] | None:
     positions = frames.floats("ImagePositionPatient", 3)
     if positions is None:
         return None
-    lost = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-    if lost.size:
-        raise not_finite(*frames.locate(int(lost[0])))
+    wrong = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if wrong.size:
+        raise not_finite(*frames.locate(int(wrong[0])))
     first = frames.instances[0]
     offsets = first.dataset.get("GridFrameOffsetVector")
     if offsets is None or len(frames.instances) > 1:

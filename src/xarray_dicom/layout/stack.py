@@ -85,7 +85,7 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry) -> Planes:
     in_plane = np.stack([at @ geometry.column_cosines, at @ geometry.row_cosines]).T
     limits = PIXEL_TOLERANCE * np.asarray(geometry.spacing)
     drifts = np.ptp(in_plane, axis=0) > limits
-    steady = _is_linear(in_plane, distance, limits)
+    steady = _proportional(in_plane, distance, limits)
     gap = _irregularity(z)
     warnings = [
         *([gap] if gap else []),
@@ -171,7 +171,7 @@ def _group(distance: Floats, finest: float) -> tuple[Indices, Indices]:
     return plane, order[starts]
 
 
-def _is_linear(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np.bool_]:
+def _proportional(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np.bool_]:
     """Return which in-plane positions grow in proportion to the distance along the normal.
 
     Parameters
@@ -186,8 +186,8 @@ def _is_linear(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np
     first, last = np.argmin(distance), np.argmax(distance)
     depth = distance - distance[first]
     slope = (in_plane[last] - in_plane[first]) / (depth[last] or 1.0)
-    off = np.abs(in_plane.T - in_plane[first][:, None] - slope[:, None] * depth).max(axis=1)
-    return np.asarray(off <= limits)
+    deviation = np.abs(in_plane.T - in_plane[first][:, None] - slope[:, None] * depth).max(axis=1)
+    return np.asarray(deviation <= limits)
 
 
 def _irregularity(z: Floats) -> str | None:
@@ -195,18 +195,18 @@ def _irregularity(z: Floats) -> str | None:
     if len(z) < 3:
         return None
     steps = np.diff(z)
-    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
+    typical = float(np.sort(steps)[(len(steps) - 1) // 2])
     even = z[0] + np.arange(len(z)) * (z[-1] - z[0]) / (len(z) - 1)
-    odd = np.flatnonzero(np.abs(steps - usual) > PIXEL_TOLERANCE * usual)
-    if odd.size == 0 and np.abs(z - even).max() <= PIXEL_TOLERANCE * usual:
+    irregular = np.flatnonzero(np.abs(steps - typical) > PIXEL_TOLERANCE * typical)
+    if irregular.size == 0 and np.abs(z - even).max() <= PIXEL_TOLERANCE * typical:
         return None
-    if odd.size == 1:
-        i = int(odd[0])
-        where = f"planes {i} and {i + 1} are {_mm(steps[i])} mm apart, elsewhere {_mm(usual)} mm"
+    if irregular.size == 1:
+        i = int(irregular[0])
+        where = f"planes {i} and {i + 1} are {_mm(steps[i])} mm apart, elsewhere {_mm(typical)} mm"
     else:
         where = (
             f"planes are between {_mm(steps.min())} and {_mm(steps.max())} mm apart, "
-            f"mostly {_mm(usual)} mm"
+            f"mostly {_mm(typical)} mm"
         )
     return f"{where}; the z coordinate has the true positions and no affine holds"
 

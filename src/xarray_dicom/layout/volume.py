@@ -81,7 +81,7 @@ def layout_frames(
     options
         Options of opening.
     single
-        True for one single-frame image, which has no dimension besides its plane.
+        True for one single-frame image, which has no dimensions but those of its plane.
     name
         Name of the variable.
     values
