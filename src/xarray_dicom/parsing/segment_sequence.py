@@ -99,8 +99,12 @@ def read_item(item: Dataset, position: int) -> SegmentItem:
     """Return an item of the Segment Sequence, the `position`-th from 1, as pydicom reads it."""
     try:
         number = item.get("SegmentNumber")
-    except _DAMAGE:
-        number = None
+    except _DAMAGE as error:
+        raise CorruptDicomError(
+            f"the Segment Number of item {position} of the Segment Sequence (0062,0002) can't be "
+            f"read: {error}",
+            tag="SegmentNumber",
+        ) from error
     if not isinstance(number, int):
         raise CorruptDicomError(
             f"item {position} of the Segment Sequence (0062,0002) has the Segment Number "
