@@ -52,7 +52,7 @@ def assemble(
         Descriptions of the segments, for segmentations.
     """
     first = instances[0]
-    is_colour = first.frames.format.samples > 1
+    samples = {"c": COLOUR} if first.frames.format.samples > 1 else {}
     frames = FrameArray(
         sources=tuple(instance.frames for instance in instances),
         outer_shape=tuple(size for _, size in outer),
@@ -65,13 +65,11 @@ def assemble(
     )
     return ImageLayout(
         name=name,
-        dims=(*(dimension for dimension, _ in outer), "y", "x", *(["c"] if is_colour else [])),
+        dims=(*(dimension for dimension, _ in outer), "y", "x", *samples),
         frames=frames,
-        coordinates={**coordinates, **({"c": COLOUR} if is_colour else {})},
+        coordinates={**coordinates, **samples},
         attrs=pixels.attrs,
-        dataset_attrs=dataset_attributes(
-            [instance.dataset for instance in instances], first.conversions
-        ),
+        dataset_attrs=dataset_attributes([i.dataset for i in instances], first.conversions),
         coordinate_system=geometry.coordinate_system,
         affine=geometry.affine,
         frame_of_reference=_frame_of_reference(first, geometry.orientation),
