@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
 from pydicom import dcmread
+from xarray.backends import BackendEntrypoint
 
 from support import kinds
 from support.counting import CountingFileSystem
@@ -212,6 +213,41 @@ def test_chunks_of_volumes_and_segmentations() -> None:
     assert chunks == {"temporal_position": 1, "z": 16, "y": 512, "x": 512}
     chunks = image_of("segmentation").encoding["preferred_chunks"]
     assert chunks == {"segment": 1, "z": 6, "y": 24, "x": 32}
+
+
+class PlainLabels(BackendEntrypoint):
+    """An engine whose coordinate without an index is an ordinary variable."""
+
+    def open_dataset(
+        self, filename_or_obj: Any, *, drop_variables: Any = None, dtype: Any = object
+    ) -> xr.Dataset:
+        image = xr.Variable(("n",), np.zeros(4), encoding={"preferred_chunks": {"n": 2}})
+        labels = xr.Variable(("n",), np.array(["a", "b", "c", "d"], dtype))
+        return xr.Dataset({"image": image, "label": labels}).set_coords("label")
+
+
+def test_xarray_would_chunk_coordinates_that_have_no_index() -> None:
+    """What `dataset.LabelVariable` is there for: it may go when this fails."""
+    chunked = xr.open_dataset("any", engine=PlainLabels, chunks={})
+    with pytest.raises(ValueError, match="inconsistent chunks"):
+        chunked.chunks  # noqa: B018
+    with pytest.raises(NotImplementedError, match="object dtype"):
+        xr.open_dataset("any", engine=PlainLabels, chunks="auto")
+    assert "'a' 'b'" not in repr(xr.open_dataset("any", engine=PlainLabels))
+
+
+@pytest.mark.parametrize("chunks", [None, {}, "auto"])
+@pytest.mark.parametrize("name", ["segmentation", "slide-channels", "series", "single"])
+def test_coordinates_stay_in_memory(name: str, chunks: Any) -> None:
+    whole = opened(name, chunks=chunks)
+    tree = xr.open_datatree(kinds.kind(name).put(), engine="dicom", chunks=chunks)
+    (node,) = (node.to_dataset() for node in tree.subtree if node.has_data)
+    for dataset in (whole, node):
+        (variable,) = dataset.data_vars
+        assert dataset.chunks == dataset[variable].chunksizes
+        assert set(dataset.coords) > set(dataset.xindexes)
+        for coordinate in dataset.coords.values():
+            assert coordinate.variable._in_memory
 
 
 @every_kind

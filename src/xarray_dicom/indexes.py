@@ -270,7 +270,9 @@ class FrameOfReferenceIndex(xr.Index):
         """The coordinate; passed through if it is among `variables`."""
         if variables is not None and self.name in variables:
             return {self.name: variables[self.name]}
-        return {self.name: xr.Variable((), np.asarray([str(self)], object).reshape(()))}
+        # With fastpath xarray does not search the text for a date, 0.05 ms.
+        text = np.asarray(str(self), object)
+        return {self.name: xr.Variable((), text, fastpath=True)}
 
     @classmethod
     def concat(
