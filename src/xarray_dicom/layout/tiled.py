@@ -131,17 +131,16 @@ def full_placement(wholes: Sequence[Whole], planes: Int64s) -> Placement:
 
 def _without_missing(grid: TileGrid, numbers: Int64s, due: int) -> Placed:
     """Tiles of a grid of which only the frames with these `numbers` are stored."""
-    cells = np.arange(len(grid.planes))
-    hits = grid.find(cells, (0, grid.rows), (0, grid.columns))
+    hits = grid.every()
     stored = np.full(due, -1, np.int64)
     stored[numbers] = np.arange(len(numbers))
     there = stored[hits.frame] >= 0
     return Placed(
         stored[hits.frame[there]],
-        cells[hits.cell[there]],
+        hits.cell[there],
         hits.y[there],
         hits.x[there],
-        n_cells=len(cells),
+        n_cells=len(grid.planes),
         plane=(grid.rows, grid.columns),
         tile=(grid.tile_rows, grid.tile_columns),
     )
