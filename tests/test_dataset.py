@@ -478,6 +478,28 @@ def test_guess_can_open(tmp_path: Path) -> None:
         xr.open_dataset(other)
 
 
+def test_the_decoder_goes_with_the_pickle() -> None:
+    dataset = opened("slide-eot", decoder="highdicom")
+    again = pickle.loads(pickle.dumps(dataset))
+    for image in (dataset.image, again.image):
+        assert image.encoding["dicom"].array.frames.decoder == "highdicom"
+    assert opened("slide-eot").image.encoding["dicom"].array.frames.decoder == "imagecodecs"
+    (tree,) = xr.open_groups(
+        kinds.kind("single").put(), engine="dicom", decoder="highdicom"
+    ).values()
+    assert tree.image.encoding["dicom"].array.frames.decoder == "highdicom"
+
+
+def test_trees_take_the_keywords_of_datasets_and_no_others() -> None:
+    url = kinds.kind("series").put()
+    tree = xr.open_datatree(url, engine="dicom", mask_and_scale=False, drop_variables="z")
+    assert tree.image.dtype == np.uint16
+    assert "z" not in tree.coords
+    for open_all in (xr.open_datatree, xr.open_groups):
+        with pytest.raises(TypeError, match=r"no keyword 'slide_labels'; it has .*slide_label,"):
+            open_all(url, engine="dicom", slide_labels=True)
+
+
 def test_two_processes_take_a_mean_over_s3(s3_server: Server) -> None:
     blob = kinds.content(lambda file: slide(file, shape=(900, 1100), tile=128))
     url = s3_server.put("cluster.dcm", blob)

@@ -138,25 +138,9 @@ def to_dataset(
     Dataset
         One variable with the handle of its object in its encoding, and its coordinates.
     """
-    array = DicomArray(layout.frames)
-    location = layout.frames.sources[0].location
     scaled = _for_variable(mask_and_scale, layout.name)
-    attrs = {**layout.attrs, **_position_attributes(layout)}
-    if layout.linear is not None:
-        # Both in the type of the result, which CF decoding takes from them: float32, or float64
-        # for 32-bit integers.
-        float_type = value_dtype(layout.frames.dtype).type
-        attrs["scale_factor"] = float_type(layout.linear.slope)
-        attrs["add_offset"] = float_type(layout.linear.intercept)
-    encoding: dict[str, Any] = {
-        "preferred_chunks": preferred_chunks(layout),
-        "frame_shape": layout.frames.sources[0].format.shape,
-        "source": location,
-        HANDLE: _handle(layout, array, scaled),
-    }
-    raw = xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
     variables, dataset_attrs, _ = conventions.decode_cf_variables(
-        {layout.name: raw},
+        {layout.name: _encoded_variable(layout, scaled)},
         layout.dataset_attrs,
         mask_and_scale=scaled,
         drop_variables=drop_variables,
@@ -173,8 +157,35 @@ def to_dataset(
     dataset = xr.Dataset({**variables, **labels}, coords=coordinates, attrs=dataset_attrs)
     if labels:
         dataset = dataset.set_coords(list(labels))
-    dataset.encoding["source"] = location
+    dataset.encoding["source"] = layout.frames.sources[0].location
     return dataset
+
+
+def _encoded_variable(layout: ImageLayout, scaled: bool) -> xr.Variable:
+    """Return the pixels before CF decoding, whose scale and offset are attributes.
+
+    Parameters
+    ----------
+    layout
+        The image.
+    scaled
+        True if CF decoding will apply them.
+    """
+    array = DicomArray(layout.frames)
+    attrs = {**layout.attrs, **_position_attributes(layout)}
+    if layout.linear is not None:
+        # Both in the type of the result, which CF decoding takes from them: float32, or float64
+        # for 32-bit integers.
+        float_type = value_dtype(layout.frames.dtype).type
+        attrs["scale_factor"] = float_type(layout.linear.slope)
+        attrs["add_offset"] = float_type(layout.linear.intercept)
+    encoding: dict[str, Any] = {
+        "preferred_chunks": preferred_chunks(layout),
+        "frame_shape": layout.frames.sources[0].format.shape,
+        "source": layout.frames.sources[0].location,
+        HANDLE: _handle(layout, array, scaled),
+    }
+    return xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
 
 
 def _handle(layout: ImageLayout, array: DicomArray, scaled: bool) -> Handle:
