@@ -91,23 +91,19 @@ async def read_headers(sources: Sequence[FrameSource]) -> list[Dataset]:
         If an object was replaced after it was opened.
     """
     byte_sources = [byte_source_of(frames) for frames in sources]
-    if len(byte_sources) == 1:
-        return [await _read_header(byte_sources[0], FIRST_OF_ONE)]
-    # In the calling thread one header would be read after another.
-    await enter_loop()
+    first = FIRST_OF_MANY if len(sources) > 1 else FIRST_OF_ONE
+    if not all(getattr(frames, "immediate", False) for frames in sources):
+        # Requests are concurrent on the loop alone; what answers at once is read right away.
+        await enter_loop()
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
     async def read_one(source: ByteSource) -> Dataset:
         async with gate:
-            return await _read_header(source, FIRST_OF_MANY)
+            header = await complete_header(source, first=first)
+            await source.verify()
+            return header
 
     return await gather(read_one(source) for source in byte_sources)
-
-
-async def _read_header(source: ByteSource, first: int) -> Dataset:
-    header = await complete_header(source, first=first)
-    await source.verify()
-    return header
 
 
 def segments_of(array: xr.DataArray) -> pd.DataFrame:
