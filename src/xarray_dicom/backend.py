@@ -54,8 +54,8 @@ class DicomBackendEntrypoint(BackendEntrypoint):
         Names of variables and coordinates to leave out.
     storage_options
         Keywords of the fsspec filesystem, for a chain keyed by protocol as in fsspec; or
-        ``{"store": store}`` with an `obstore.store.ObjectStore` to read through. They are
-        pickled with the dataset, secrets included.
+        ``{"store": store}`` with an `obstore.store.ObjectStore` that `filename_or_obj` is a
+        path in. They are pickled with the dataset, secrets included.
     group
         Path of one image where there are several: ``"scale2"``, ``"overview"``,
         ``"label"`` of a slide, or a series. An error lists the groups there are.
