@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from xarray_dicom.frames.requests import FrameRequest, LocatedFrames, divide
 from xarray_dicom.frames.source import Budget, EncodedFrames, FrameSource, Int64s
@@ -37,6 +36,11 @@ async def fetch_from(
     if not all(getattr(source, "immediate", False) for source, _ in selections):
         await enter_loop()
     streams = [source.fetch(numbers, budget) for source, numbers in selections]
+    if len(streams) == 1:
+        async with closing(streams[0]) as batches:
+            async for batch in batches:
+                yield 0, batch
+        return
     async with closing(interleave(streams)) as items:
         async for item in items:
             yield item
@@ -144,14 +148,18 @@ def _give_back(budget: Budget, lease: Lease, task: asyncio.Task[EncodedFrames | 
         lease.release()
 
 
-@asynccontextmanager
-async def closing(
-    stream: AsyncIterator[T],
-) -> AsyncIterator[AsyncIterator[T]]:
+class closing(Generic[T]):  # noqa: N801 - as `contextlib.aclosing`, for iterators as well
     """Close a stream at the end of the block, where it is a generator."""
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "aclose", None)
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: AsyncIterator[T]) -> None:
+        self._stream = stream
+
+    async def __aenter__(self) -> AsyncIterator[T]:
+        return self._stream
+
+    async def __aexit__(self, *exception: object) -> None:
+        close = getattr(self._stream, "aclose", None)
         if close is not None:
             await close()

@@ -111,6 +111,10 @@ def _by_source(
         Instances with the numbers of their frames, none twice; and for each the position of its
         first target in the plan with the number of every target's frame.
     """
+    if len(array.sources) == 1:
+        numbers = plan.frames
+        repeated = len(numbers) > 1 and bool((numbers[1:] == numbers[:-1]).any())
+        return [(array.sources[0], np.unique(numbers) if repeated else numbers)], [(0, numbers)]
     selections, starts = [], []
     home = np.searchsorted(array.starts, plan.frames, "right") - 1
     for number in np.unique(home).tolist():
