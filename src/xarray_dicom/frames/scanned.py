@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets, Lease, Passing
-from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
+from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION
 from xarray_dicom.reading.decode import Located, Request
 
 

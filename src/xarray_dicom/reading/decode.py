@@ -13,9 +13,8 @@ from xarray_dicom.errors import CorruptDicomError, DicomError
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets, NativeOffsets, Spans
 from xarray_dicom.layout.frame_array import FrameArray
-from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.pixel_format import Buffer, PixelFormat
 from xarray_dicom.pixels import FrameDecoder, decode_native_run
-from xarray_dicom.pixels.buffers import Buffer
 from xarray_dicom.pixels.transform import Stored
 from xarray_dicom.reading.output import Canvas, Pixels
 from xarray_dicom.reading.plan import Plan, Targets
@@ -129,13 +128,13 @@ def _draw_frames(
             decoder = decoder or FrameDecoder(pixel_format)
             codestream = located.offsets.codestream(view[start : start + length])
             try:
-                pixels: Pixels = decoder.decode(codestream, bit=bit, out=scratch)
+                pixels: Pixels = decoder.decode_frame(codestream, bit=bit, out=scratch)
             except CorruptDicomError:
                 # Some writers cut tiles off where the total pixel matrix ends.
                 inside = array.placement.inside(target.frame)
                 if inside == array.tile:
                     raise
-                pixels = decoder.decode(codestream, bit=bit, out=scratch, least=inside)
+                pixels = decoder.decode_frame(codestream, bit=bit, out=scratch, least=inside)
             if not plain:
                 pixels = array.transform.apply(pixels, target.frame)
         except DicomError as error:

@@ -16,8 +16,7 @@ from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.scanned import Sought, draw_passing
 from xarray_dicom.layout.frame_array import FrameArray
-from xarray_dicom.pixels.buffers import Buffer
-from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
+from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION, Buffer
 from xarray_dicom.reading.decode import Located, Request, draw
 from xarray_dicom.reading.output import Canvas, Pixels
 from xarray_dicom.reading.plan import Plan
