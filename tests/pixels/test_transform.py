@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom.sr.coding import CodedConcept
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydicom.data import get_testdata_file
@@ -331,6 +331,7 @@ EVERY: list[Transform] = [
 
 
 @pytest.mark.parametrize("transform", EVERY, ids=lambda t: type(t).__name__)
+@settings(deadline=None)
 @given(
     stored=hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2)),
     frame=st.integers(0, 1),

@@ -34,11 +34,12 @@ def _require_plugin(uid: str) -> None:
 def _decode(frame: EncodedFrame) -> Raster:
     fmt = frame.format
     _require_plugin(fmt.transfer_syntax)
+    rows, columns = frame.shape[:2]
     pixels = decode_frame(
         bytes(frame.codestream),
         fmt.transfer_syntax,
-        rows=fmt.rows,
-        columns=fmt.columns,
+        rows=rows,
+        columns=columns,
         samples_per_pixel=fmt.samples,
         bits_allocated=fmt.bits_allocated,
         bits_stored=fmt.bits_stored,
