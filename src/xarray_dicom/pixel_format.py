@@ -18,7 +18,7 @@ MAX_EXPANSION = 20_000
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """The Image Pixel module of one instance (PS3.3 C.7.6.3), plus its transfer syntax.
+    """Image Pixel module of one instance (PS3.3 C.7.6.3), and its transfer syntax.
 
     Attributes
     ----------

@@ -132,7 +132,7 @@ _NAMES = {
     "1.2.840.113619.5.2": "Implicit VR Little Endian with big endian pixels (GE private)",
 }
 
-#: The original JPEG comes back from a frame of this one bit for bit (PS3.5 8.2.16).
+#: JPEG XL that the original JPEG is restored from bit for bit (PS3.5 8.2.16).
 RECOMPRESSED_JPEG = "1.2.840.10008.1.2.4.111"
 
 _NATIVE = (
@@ -223,7 +223,7 @@ _ELSEWHERE = {
 }
 
 #: JPEG with arithmetic coding or hierarchical, and MIME and XML encoding: all retired, and
-#: decoded by no codec here.
+#: decoded by no codec of this package.
 _WITHOUT_CODEC = (
     *(f"1.2.840.10008.1.2.4.{number}" for number in (52, 54, 56, *range(58, 67))),
     "1.2.840.10008.1.2.6.1",

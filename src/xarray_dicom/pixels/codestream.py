@@ -31,7 +31,7 @@ _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 @dataclass(frozen=True, slots=True)
 class CodestreamHeader:
-    """The header of one compressed frame.
+    """Header of one compressed frame.
 
     Attributes
     ----------

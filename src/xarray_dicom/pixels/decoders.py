@@ -47,7 +47,7 @@ from xarray_dicom.transfer_syntax import TransferSyntax
 #: Group of entry points that packages register decoders in.
 ENTRY_POINTS = "xarray_dicom.decoders"
 
-#: Name of the decoder that is used unless another is asked for.
+#: Name of the decoder that is used by default.
 DEFAULT_DECODER = "imagecodecs"
 
 #: Bytes of decoded pixels in one batch for a registered decoder: 85 tiles of 512² in RGB.
@@ -104,11 +104,55 @@ class Decoder(Protocol):
         out: NDArray[np.generic] | None = None,
         least: tuple[int, int] | None = None,
     ) -> NDArray[np.generic]:
-        """Decode one frame, as `FrameDecoder.decode_frame` does."""
+        """Decode one frame to stored values, colour as RGB (PS3.3 C.7.6.3, PS3.5 8).
+
+        Parameters
+        ----------
+        codestream
+            The bytes of the frame, its fragments joined.
+        bit
+            First bit of the frame in `codestream`: 1-bit frames may start inside a byte, and
+            8-bit frames in big endian words at an odd byte (then 8).
+        out
+            Array of shape ``format.shape`` and type ``format.dtype`` to decode into.
+        least
+            Rows and columns that suffice, where a codestream may have fewer than the format
+            says, such as an edge tile. It is placed at the top left, and the rest is 0. All of
+            them by default.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(rows, columns)`` or ``(rows, columns, 3)``, type ``format.dtype``, C order;
+            `out` if it was given.
+
+        Raises
+        ------
+        CorruptDicomError
+            If bytes are missing or damaged, or contradict the format.
+        UnsupportedDicomError
+            If the transfer syntax is not read.
+        """
         ...
 
     def decode_batch(self, codestreams: Sequence[Buffer], out: NDArray[np.generic]) -> None:
-        """Decode several frames, as `FrameDecoder.decode_batch` does."""
+        """Decode several frames to stored values.
+
+        Parameters
+        ----------
+        codestreams
+            The bytes of each frame, its fragments joined.
+        out
+            Array to decode into, in C order, shape ``(frames, *format.shape)``, type
+            ``format.dtype``.
+
+        Raises
+        ------
+        CorruptDicomError
+            If any of the frames can't be decoded; `decode_frame` tells which of them.
+        UnsupportedDicomError
+            If the transfer syntax is not read.
+        """
         ...
 
 
@@ -145,9 +189,13 @@ class RegisteredDecoder:
         out: NDArray[np.generic] | None = None,
         least: tuple[int, int] | None = None,
     ) -> NDArray[np.generic]:
-        """Decode one frame; parameters, result and errors as for `FrameDecoder.decode_frame`.
+        """Decode one frame to stored values, in a batch of its own.
 
-        A frame that may be smaller is decoded by the shape in its own header.
+        Parameters
+        ----------
+        codestream, bit, out, least
+            As for `Decoder.decode_frame`, and so are the result and the errors. With `least` the
+            function gets a format of the shape in the header of the codestream.
         """
         fmt = self.format if least is None else self._smaller_format(codestream, least)
         pixels = out
@@ -164,23 +212,7 @@ class RegisteredDecoder:
         return out
 
     def decode_batch(self, codestreams: Sequence[Buffer], out: NDArray[np.generic]) -> None:
-        """Decode frames in one call.
-
-        Parameters
-        ----------
-        codestreams
-            The bytes of each frame, its fragments joined.
-        out
-            Array to decode into, in C order, shape ``(frames, *format.shape)``, type
-            ``format.dtype``.
-
-        Raises
-        ------
-        CorruptDicomError
-            If any of the frames can't be decoded.
-        UnsupportedDicomError
-            If the decoder does not read frames of this format.
-        """
+        """Decode frames in one call, as `Decoder.decode_batch` describes."""
         self._decode(codestreams, self.format, out)
 
     def _decode(

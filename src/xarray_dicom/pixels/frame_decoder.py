@@ -56,34 +56,13 @@ class FrameDecoder:
         out: NDArray[np.generic] | None = None,
         least: tuple[int, int] | None = None,
     ) -> NDArray[np.generic]:
-        """Decode one frame to stored values, colour as RGB (PS3.3 C.7.6.3, PS3.5 8).
+        """Decode one frame to stored values, colour as RGB.
 
         Parameters
         ----------
-        codestream
-            The bytes of the frame, its fragments joined.
-        bit
-            First bit of the frame in `codestream`: 1-bit frames may start inside a byte, and
-            8-bit frames in big endian words at an odd byte (then 8).
-        out
-            Array of shape ``format.shape`` and type ``format.dtype`` to decode into.
-        least
-            Rows and columns that suffice, where a codestream may have fewer than the format
-            says, such as an edge tile. It is placed at the top left, and the rest is 0. All of
-            them by default.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape ``(rows, columns)`` or ``(rows, columns, 3)``, type ``format.dtype``, C order;
-            `out` if it was given.
-
-        Raises
-        ------
-        CorruptDicomError
-            If bytes are missing or damaged, or contradict the format.
-        UnsupportedDicomError
-            If the transfer syntax is not read.
+        codestream, bit, out, least
+            As for `xarray_dicom.pixels.decoders.Decoder.decode_frame`, and so are the result and
+            the errors.
         """
         prepared = self._prepared
         if prepared is None or least is not None or not prepared.fits(codestream):
@@ -110,20 +89,7 @@ class FrameDecoder:
         return self._place(raster, out, least is not None)
 
     def decode_batch(self, codestreams: Sequence[Buffer], out: NDArray[np.generic]) -> None:
-        """Decode frames one after another.
-
-        Parameters
-        ----------
-        codestreams
-            The bytes of each frame, its fragments joined.
-        out
-            Array to decode into, shape ``(frames, *format.shape)``, type ``format.dtype``.
-
-        Raises
-        ------
-        CorruptDicomError, UnsupportedDicomError
-            As `decode_frame` does, for the first frame that can't be decoded.
-        """
+        """Decode frames one after another, as `Decoder.decode_batch` describes."""
         for codestream, frame in zip(codestreams, out, strict=True):
             self.decode_frame(codestream, out=frame)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 
 Values = NDArray[np.generic]
-#: One number for all frames, shape ``()``, or one for each, shape ``(frames,)``.
+#: Number of all frames, shape ``()``, or of each frame, shape ``(frames,)``.
 PerFrameNumber = NDArray[np.floating]
-#: The index of one frame, or those of several, shape ``(frames,)``.
+#: Index of a frame, or indices of several, shape ``(frames,)``.
 FrameIndex = int | NDArray[np.int64]
 
 
@@ -91,7 +91,13 @@ class Stored:
     dtype: np.dtype[np.generic]
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return `stored`, cast to `dtype` where that differs."""
+        """Return `stored`, cast to `dtype` where that differs.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         if out is None:
             return stored.astype(self.dtype, copy=False)
         np.copyto(out, stored, casting="unsafe")
@@ -118,7 +124,15 @@ class Rescale:
         intercept: float | NDArray[np.floating],
         stored: np.dtype[np.generic],
     ) -> Rescale:
-        """Return the transform for pixels of type `stored`."""
+        """Return the transform for pixels of type `stored`.
+
+        Parameters
+        ----------
+        slope, intercept
+            Rescale Slope and Intercept, of all frames or of each.
+        stored
+            Type of the stored values.
+        """
         dtype = value_dtype(stored)
         return cls(np.asarray(slope).astype(dtype), np.asarray(intercept).astype(dtype))
 
@@ -133,7 +147,13 @@ class Rescale:
         return self.slope.ndim == 0 and self.intercept.ndim == 0
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return ``stored * slope + intercept`` of this frame."""
+        """Return ``stored * slope + intercept`` of this frame.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         slope, intercept = (
             _select(number, frame, stored) for number in (self.slope, self.intercept)
         )
@@ -161,7 +181,13 @@ class LookupTable:
         return self.table.dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return the entry of each value."""
+        """Return the entry of each value.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
         return _take(self.table, index, out)
 
@@ -191,7 +217,13 @@ class RealWorldValue:
         return self.slope.dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return ``stored * slope + intercept`` of this frame, NaN outside the range."""
+        """Return ``stored * slope + intercept`` of this frame, NaN outside the range.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         slope, intercept, first, last = (
             _select(number, frame, stored)
             for number in (self.slope, self.intercept, self.first, self.last)
@@ -221,7 +253,13 @@ class RealWorldTable:
         return self.table.dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return the entry of each value."""
+        """Return the entry of each value.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
         return _blank(_take(self.table, index, out), (index < 0) | (index >= self.table.size))
 
@@ -239,6 +277,11 @@ class Fraction:
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Return ``stored / maximum``.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
 
         Raises
         ------
@@ -274,7 +317,13 @@ class PerFrame:
         return self.transforms[0].dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Apply the transform of each frame."""
+        """Apply the transform of each frame.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         if not isinstance(frame, np.ndarray):
             return self.transforms[self.choice[frame]].apply(stored, frame, out)
         values = np.empty(stored.shape, self.dtype) if out is None else out

@@ -39,12 +39,12 @@ class EncodedFrame:
 
     @property
     def content(self) -> bytes:
-        """The codestream, typed as imagecodecs' signatures want it; it reads any buffer."""
+        """Codestream, typed as imagecodecs' signatures want it; it reads any buffer."""
         return cast(bytes, self.codestream)
 
     @property
     def parsed_header(self) -> CodestreamHeader:
-        """The header, for codecs whose codestreams always have one."""
+        """Header, for codecs whose codestreams always have one."""
         assert self.header is not None
         return self.header
 
@@ -89,7 +89,7 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A family of codecs.
+    """Codec of a family of transfer syntaxes.
 
     Attributes
     ----------
@@ -100,8 +100,7 @@ class Codec:
     read_header
         Reads shape and precision from a codestream, None where there is no header.
     end_marker
-        True if the marker FFD9 ends every codestream, so that a truncated one is told from a
-        whole one.
+        True if the marker FFD9 ends every codestream: without it, bytes are missing.
     available
         Returns True if the library behind it was compiled in.
     """
