@@ -89,7 +89,8 @@ class TransferSyntax:
     @property
     def name(self) -> str:
         """Name in PS3.6, or the UID where it has none."""
-        return _NAMES.get(self.uid) or UID(self.uid).name
+        name = UID(self.uid).name
+        return _NAMES.get(self.uid, name) if name == self.uid else name
 
     @property
     def plain(self) -> bool:

@@ -92,6 +92,11 @@ class Decoder(Protocol):
     """Decoder of the frames of one format, as the reader calls it."""
 
     @property
+    def format(self) -> PixelFormat:
+        """Encoding of the frames."""
+        ...
+
+    @property
     def frames_at_once(self) -> int:
         """Frames that one call should decode: for 1 `decode_frame`, else `decode_batch`."""
         ...
