@@ -26,9 +26,9 @@ from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag, wanted_paths
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.image_pixel import common_format
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.pixels.codecs import require_frames
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.transfer_syntax import require_frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)

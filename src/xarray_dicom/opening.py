@@ -19,6 +19,7 @@ from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.parsing.damage import values_read
+from xarray_dicom.pixels import require_decoder
 from xarray_dicom.runtime import MEMORY_BUDGET, enter_loop, gather, run
 from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
 
@@ -120,6 +121,7 @@ def _listed(layouts: Mapping[str, ImageLayout]) -> str:
 
 
 def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], str]:
+    require_decoder(options.decoder)
     opened, alone = run(_open_all(obj, options))
     scale = options.mask_and_scale
     layout_options = LayoutOptions(

@@ -38,7 +38,7 @@ ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def pixel_format(syntax: str, rows: int = 4, columns: int = 5, bits: int = 16) -> PixelFormat:
-    return PixelFormat(syntax, rows, columns, 1, bits, bits, bits - 1, 0, "MONOCHROME2")
+    return PixelFormat(syntax, rows, columns, 1, bits, bits, 0, "MONOCHROME2")
 
 
 def item(payload: bytes) -> bytes:

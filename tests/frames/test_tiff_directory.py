@@ -30,7 +30,7 @@ from xarray_dicom.parsing.header import read_header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage import RecordingSource
 
-FORMAT = PixelFormat(JPEGBaseline8Bit, 4, 5, 1, 8, 8, 7, 0, "MONOCHROME2")
+FORMAT = PixelFormat(JPEGBaseline8Bit, 4, 5, 1, 8, 8, 0, "MONOCHROME2")
 KINDS = [(False, "<"), (False, ">"), (True, "<"), (True, ">")]
 
 

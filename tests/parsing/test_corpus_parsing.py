@@ -99,7 +99,6 @@ def assert_codestreams(
         oracle.get("SamplesPerPixel", 1),
         oracle.get("BitsAllocated", 8),
         oracle.get("BitsStored", 8),
-        oracle.get("HighBit", 7),
         0,
         oracle.get("PhotometricInterpretation", ""),
         0,

@@ -57,7 +57,7 @@ def read_all(content: bytes) -> None:
     wait(complete_header(source))
     if header.per_frame is not None:
         read_columns(header.per_frame, PATHS, 3)
-    layout = PixelFormat(header.transfer_syntax, 4, 5, 1, 16, 16, 15, 0, "MONOCHROME2")
+    layout = PixelFormat(header.transfer_syntax, 4, 5, 1, 16, 16, 0, "MONOCHROME2")
     offsets = wait(find_offsets(source, header, 3, layout))
     offsets = offsets or wait(scan(source, header, 3, layout))
     spans = offsets.byte_ranges(np.arange(3))

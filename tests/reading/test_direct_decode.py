@@ -81,8 +81,8 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             outputs.append(self.pixels)
 
     class Recording(FrameDecoder):
-        def decode(self, codestream: Any, **options: Any) -> Any:
-            decoded = super().decode(codestream, **options)
+        def decode_frame(self, codestream: Any, **options: Any) -> Any:
+            decoded = super().decode_frame(codestream, **options)
             found.append(not np.shares_memory(decoded, outputs[-1]))
             return decoded
 

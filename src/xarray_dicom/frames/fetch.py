@@ -107,7 +107,7 @@ async def fetch_located(
     if len(requests) == 1 or not runtime().on_loop():
         for request in requests:
             async with budget.requests:
-                lease = await budget.hold(request.cost)
+                lease = await budget.hold(request.cost(budget.frames_at_once))
                 try:
                     batch = await _read(source, request, lease)
                 except BaseException:
@@ -131,7 +131,7 @@ async def _start_reads(
     for request in requests:
         await budget.requests.acquire()
         try:
-            lease = await budget.hold(request.cost)
+            lease = await budget.hold(request.cost(budget.frames_at_once))
         except BaseException:
             budget.requests.release()
             raise

@@ -6,19 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xarray_dicom.decode_threads import cpu_count
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.framing import Framing
 from xarray_dicom.frames.offsets.byte_ranges import ByteRanges
 from xarray_dicom.frames.source import EncodedFrames, Int64s
-from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION, PixelFormat
 from xarray_dicom.runtime import Lease
 from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.ranges import merge
-
-#: Frames above this size must not be more than `MAX_EXPANSION` times their encoded bytes.
-LARGE_FRAME = 64 * 2**20
-MAX_EXPANSION = 20_000
 
 #: Frames of a read that are divided without NumPy, whose calls cost more then.
 FEW = 64
@@ -100,13 +95,12 @@ class FrameRequest:
     length: int
     members: Int64s
 
-    @property
-    def cost(self) -> int:
-        """Bytes held for it: its own, and those of frames that are decoded at a time."""
+    def cost(self, frames_at_once: int) -> int:
+        """Return the bytes held for it: its own, and of frames that are decoded at a time."""
         frames = self.frames
         nbytes = frames.format.frame_nbytes
         at_once = max(nbytes, NATIVE_RUN) if frames.framing is Framing.BITS else nbytes
-        return self.length + 2 * min(at_once * cpu_count(), nbytes * len(self.members))
+        return self.length + 2 * min(at_once * frames_at_once, nbytes * len(self.members))
 
     def batch(self, content: bytes, lease: Lease) -> EncodedFrames:
         """Return the frames, once their bytes have come."""

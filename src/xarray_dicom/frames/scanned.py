@@ -12,16 +12,11 @@ from xarray_dicom.errors import CorruptDicomError, located
 from xarray_dicom.frames.fetch import closing, fetch_located, interleave
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets, ItemOffsets
-from xarray_dicom.frames.requests import (
-    LARGE_FRAME,
-    MAX_EXPANSION,
-    LocatedFrames,
-    require_proportion,
-)
+from xarray_dicom.frames.requests import LocatedFrames, require_proportion
 from xarray_dicom.frames.scan import Scan
 from xarray_dicom.frames.source import Budget, EncodedFrames, Int64s
 from xarray_dicom.parsing.elements import Header
-from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION, PixelFormat
 from xarray_dicom.runtime import MEMORY_BUDGET, enter_loop, run
 from xarray_dicom.storage.source import ByteSource
 

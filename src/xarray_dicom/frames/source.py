@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.frames.framing import Framing, unwrap
-from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.pixel_format import Buffer, PixelFormat
 from xarray_dicom.runtime import MEMORY_BUDGET, Lease, runtime
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
 Int64s = NDArray[np.int64]
 
 
@@ -89,6 +88,8 @@ class Budget:
         Bytes that this process may hold, fetched or being decoded.
     requests
         Requests of the read that may be under way at a time.
+    frames_at_once
+        Frames of one request that are decoded at a time.
 
     Attributes
     ----------
@@ -96,9 +97,12 @@ class Budget:
         One slot for each request; used on the event loop.
     """
 
-    def __init__(self, nbytes: int = MEMORY_BUDGET, requests: int = 16) -> None:
+    def __init__(
+        self, nbytes: int = MEMORY_BUDGET, requests: int = 16, frames_at_once: int = 1
+    ) -> None:
         self.nbytes = nbytes
         self.requests = asyncio.Semaphore(requests)
+        self.frames_at_once = frames_at_once
 
     async def hold(self, nbytes: int) -> Lease:
         """Wait until so many more bytes fit into the memory of this process, and take them."""

@@ -15,7 +15,7 @@ from xarray_dicom.frames.requests import NATIVE_RUN
 from xarray_dicom.frames.source import EncodedFrames, FrameSource
 from xarray_dicom.layout.frame_array import FrameArray
 from xarray_dicom.pixel_format import PixelFormat
-from xarray_dicom.pixels import FrameDecoder, decode_native_run
+from xarray_dicom.pixels import Decoder, decode_native_run, decoder_for
 from xarray_dicom.pixels.transform import Stored
 from xarray_dicom.reading.output import Output, Pixels
 from xarray_dicom.reading.plan import Plan, Targets
@@ -76,6 +76,11 @@ class Share:
         for members in np.split(self.members, np.flatnonzero(np.diff(piece)) + 1):
             yield self._part(members)
 
+    def pieces(self, n_frames: int) -> Iterator[Share]:
+        """Divide into pieces of up to `n_frames` frames."""
+        for start in range(0, len(self.members), n_frames):
+            yield self._part(self.members[start : start + n_frames])
+
     def _part(self, members: NDArray[np.int64]) -> Share:
         return Share(self.source, self.batch, members, self.first, self.stop)
 
@@ -97,14 +102,20 @@ def decode_share(array: FrameArray, plan: Plan, output: Output, share: Share) ->
     """
     # Stored NaN and infinity pass through; no pixel is worth a warning.
     with np.errstate(invalid="ignore", over="ignore"):
+        decoder = _decoder(array.decoder, share.source.format)
         if share.is_native:
             for run in share.runs():
-                _decode_run(array, plan, output, run)
+                _decode_run(array, plan, output, run, decoder)
+        elif decoder.frames_at_once > 1:
+            for batch in share.pieces(decoder.frames_at_once):
+                _decode_batch(array, plan, output, batch, decoder)
         else:
-            _decode_each(array, plan, output, share)
+            _decode_each(array, plan, output, share, decoder)
 
 
-def _decode_each(array: FrameArray, plan: Plan, output: Output, share: Share) -> None:
+def _decode_each(
+    array: FrameArray, plan: Plan, output: Output, share: Share, decoder: Decoder
+) -> None:
     """Decode frame by frame, where possible straight into the output."""
     batch, pixel_format = share.batch, share.source.format
     plain = isinstance(array.transform, Stored) and array.transform.dtype == pixel_format.dtype
@@ -116,15 +127,14 @@ def _decode_each(array: FrameArray, plan: Plan, output: Output, share: Share) ->
         try:
             codestream = batch.codestream(member)
             buffer = _scratch(pixel_format) if out is None else out
-            decoder = _decoder(pixel_format)
             try:
-                pixels: Pixels = decoder.decode(codestream, bit=bit, out=buffer)
+                pixels: Pixels = decoder.decode_frame(codestream, bit=bit, out=buffer)
             except CorruptDicomError:
                 # Some writers cut tiles off at the edges of the total pixel matrix.
                 inside = array.placement.inside(target.frame)
                 if inside == array.tile:
                     raise
-                pixels = decoder.decode(codestream, bit=bit, out=buffer, least=inside)
+                pixels = decoder.decode_frame(codestream, bit=bit, out=buffer, least=inside)
             if out is None:
                 for position in range(first, stop):
                     target = plan.targets[position]
@@ -141,13 +151,28 @@ def _decode_each(array: FrameArray, plan: Plan, output: Output, share: Share) ->
             ) from error
 
 
-def _decode_run(array: FrameArray, plan: Plan, output: Output, run: Share) -> None:
+def _decode_batch(
+    array: FrameArray, plan: Plan, output: Output, share: Share, decoder: Decoder
+) -> None:
+    """Decode frames in one call of a decoder that takes several."""
+    batch, pixel_format = share.batch, share.source.format
+    try:
+        codestreams = [batch.codestream(member) for member in share.members.tolist()]
+        frames = np.empty((len(codestreams), *pixel_format.shape), pixel_format.dtype)
+        decoder.decode_batch(codestreams, frames)
+        _place(array, plan, output, share, frames)
+    except (DicomError, ValueError, RuntimeError, MemoryError):
+        # Frame by frame, the error names the one that is damaged.
+        _decode_each(array, plan, output, share, decoder)
+
+
+def _decode_run(
+    array: FrameArray, plan: Plan, output: Output, run: Share, decoder: Decoder
+) -> None:
     """Decode native frames at once, with the few between them that are not needed."""
     batch, members = run.batch, run.members
     head, tail = int(members[0]), int(members[-1])
     numbers = batch.numbers[members] - batch.numbers[head]
-    first = int(run.first[head])
-    single = run.stop[tail] - first == len(members)
     start, stop = int(batch.start[head]), int(batch.start[tail] + batch.length[tail])
     try:
         frames: Pixels = decode_native_run(
@@ -158,32 +183,36 @@ def _decode_run(array: FrameArray, plan: Plan, output: Output, run: Share) -> No
         )
         if len(frames) != len(numbers) or (np.diff(numbers) != 1).any():
             frames = frames[numbers]
-        targets = plan.targets
-        if single and output.independent and isinstance(targets, Targets) and targets.aligned:
-            output.place_run(targets, first, frames)
-            return
-        if not single:
-            frames = np.repeat(frames, (run.stop - run.first)[members], axis=0)
-        last = first + len(frames)
-        values = array.transform.apply(frames, plan.frames[first:last])
+        _place(array, plan, output, run, frames)
     except (DicomError, ValueError, RuntimeError, MemoryError):
         # Frame by frame, the error names the one that is damaged.
-        _decode_each(array, plan, output, run)
+        _decode_each(array, plan, output, run, decoder)
+
+
+def _place(array: FrameArray, plan: Plan, output: Output, share: Share, frames: Pixels) -> None:
+    """Transform and place decoded frames, together where their targets are alike."""
+    targets, members = plan.targets, share.members
+    first, stop = int(share.first[members[0]]), int(share.stop[members[-1]])
+    if stop - first != len(members):
+        frames = np.repeat(frames, (share.stop - share.first)[members], axis=0)
+    elif output.independent and isinstance(targets, Targets) and targets.aligned:
+        output.place_run(targets, first, frames)
         return
-    with located(run.source.location):
+    values = array.transform.apply(frames, plan.frames[first:stop])
+    with located(share.source.location):
         for position, value in enumerate(values, first):
-            output.place(plan.targets[position], value)
+            output.place(targets[position], value)
 
 
 _threads = threading.local()
 
 
-def _decoder(pixel_format: PixelFormat) -> FrameDecoder:
+def _decoder(name: str, pixel_format: PixelFormat) -> Decoder:
     """Return this thread's decoder, which knows the headers of the frames before."""
-    decoder: FrameDecoder | None = getattr(_threads, "decoder", None)
-    if decoder is None or decoder.format != pixel_format:
-        decoder = _threads.decoder = FrameDecoder(pixel_format)
-    return decoder
+    known: tuple[str, PixelFormat, Decoder] | None = getattr(_threads, "decoder", None)
+    if known is None or known[:2] != (name, pixel_format):
+        known = _threads.decoder = (name, pixel_format, decoder_for(name, pixel_format))
+    return known[2]
 
 
 def _scratch(pixel_format: PixelFormat) -> Pixels | None:

@@ -16,6 +16,7 @@ from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.fetch import closing, fetch_from
 from xarray_dicom.frames.source import Budget, EncodedFrames, FrameSource
 from xarray_dicom.layout.frame_array import FrameArray
+from xarray_dicom.pixels import decoder_for
 from xarray_dicom.reading.decode import Share, decode_share
 from xarray_dicom.reading.output import Output, Pixels
 from xarray_dicom.reading.plan import Plan
@@ -59,7 +60,9 @@ async def read(
     """
     selections, starts = _by_source(array, plan)
     window = max((getattr(source, "requests", REQUESTS) for source, _ in selections), default=1)
-    budget = Budget(array.memory_budget, window)
+    pixel_format = array.sources[0].format
+    at_once = decoder_for(array.decoder, pixel_format).frames_at_once
+    budget = Budget(array.memory_budget, window, at_once if at_once > 1 else cpu_count())
     decoding: Decoding | None = None
     try:
         async with closing(fetch_from(selections, budget)) as batches:
@@ -149,6 +152,7 @@ class Decoding:
 
     def __init__(self, array: FrameArray, plan: Plan, output: Output) -> None:
         self._read = (array, plan, output)
+        self._batched = decoder_for(array.decoder, array.sources[0].format).frames_at_once > 1
         nbytes = len(plan.frames) * array.sources[0].format.frame_nbytes
         self._few = nbytes <= FEW_BYTES and not runtime().on_loop()
         self._shares: list[Share] = []
@@ -165,7 +169,7 @@ class Decoding:
             return
         pool = runtime().decode_pool
         # A lone batch must not leave other processors idle.
-        parts = share.split(pool.parallelism())
+        parts = [share] if self._batched else share.split(pool.parallelism())
         countdown = _Countdown(len(parts), share.batch)
         for part in parts:
             self._submit([part], countdown)
@@ -194,6 +198,8 @@ class Decoding:
         shares, self._shares = self._shares, []
         n_frames = sum(len(share.members) for share in shares)
         parts = min(pool.parallelism(), max(1, n_frames // FRAMES_PER_THREAD))
+        if self._batched:
+            parts = 1
         jobs: list[list[Share]] = [[] for _ in range(parts)]
         for share in shares:
             for number, part in enumerate(share.split(parts) if parts > 1 else [share]):

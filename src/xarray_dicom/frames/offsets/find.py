@@ -16,22 +16,11 @@ from xarray_dicom.frames.offsets.tiff import tiff_directory
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.transfer_syntax import TransferSyntax
 from xarray_dicom.warn import warn
 
 _EXTENDED_TABLE = 0x7FE00001
 _EXTENDED_LENGTHS = 0x7FE00002
-
-#: Transfer syntaxes without encapsulation (PS3.5 A.1 to A.3, A.5).
-NATIVE_SYNTAXES = frozenset(
-    {
-        "",
-        "1.2.840.10008.1.2",
-        "1.2.840.10008.1.2.1",
-        "1.2.840.10008.1.2.1.99",
-        "1.2.840.10008.1.2.2",
-        "1.2.840.113619.5.2",
-    }
-)
 
 
 async def native(value: PixelValue) -> FrameOffsets | None:
@@ -39,7 +28,7 @@ async def native(value: PixelValue) -> FrameOffsets | None:
     pixel = value.header.pixel
     if pixel is None or pixel.length is None:
         return None
-    if value.format.transfer_syntax not in NATIVE_SYNTAXES:
+    if TransferSyntax.of(value.format.transfer_syntax).encapsulated:
         return None
     return NativeOffsets.of_length(
         value.n_frames,
@@ -169,7 +158,7 @@ def pixel_value(
             location=source.location,
             tag="NumberOfFrames",
         )
-    encapsulated = length is None or pixel_format.transfer_syntax not in NATIVE_SYNTAXES
+    encapsulated = length is None or TransferSyntax.of(pixel_format.transfer_syntax).encapsulated
     if encapsulated and n_frames > (end - start) // ITEM_HEADER:
         raise CorruptDicomError(
             f"{n_frames} frames can't lie in {max(0, end - start)} bytes: Number of Frames "

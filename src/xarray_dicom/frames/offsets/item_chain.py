@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.frames.framing import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
+from xarray_dicom.transfer_syntax import TransferSyntax
 
 #: First bytes of codestreams that have an end marker: JPEG and JPEG-LS (neither can have
 #: them inside), JPEG 2000.
@@ -27,9 +28,6 @@ OPENING = ITEM_HEADER + max(map(len, _CLOSED_STARTS + _OPEN_STARTS))
 #: Bytes before the header of an item that hold the end marker of the item before it and a
 #: byte of padding.
 TRAIL = len(_END_MARKER) + 1
-
-#: Transfer syntaxes whose codestreams have no marker: RLE, and frames deflated one by one.
-_WITHOUT_MARKER = frozenset({"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.1"})
 
 _EMPTY, _FILLED, _OPENING, _OPENING_CLOSED = range(4)
 
@@ -71,7 +69,8 @@ class Chain:
     def at(cls, start: int, n_frames: int, transfer_syntax: str) -> Chain:
         """Return a chain without items, which starts at byte `start`."""
         # An only frame has all items, however they look.
-        return cls(start, certain=n_frames > 1 and transfer_syntax not in _WITHOUT_MARKER)
+        markers = TransferSyntax.of(transfer_syntax).has_start_markers
+        return cls(start, certain=n_frames > 1 and markers)
 
     @property
     def n_items(self) -> int:
@@ -181,7 +180,8 @@ def _first_fragments(
     if filled.size == n_frames:
         return filled
     opening = np.flatnonzero(marked >= _OPENING)
-    if transfer_syntax not in _WITHOUT_MARKER and opening.size == n_frames and opening[0] == 0:
+    markers = TransferSyntax.of(transfer_syntax).has_start_markers
+    if markers and opening.size == n_frames and opening[0] == 0:
         return opening
     raise CorruptDicomError(
         f"{filled.size} fragments hold {n_frames} frames, no offset table tells which "
