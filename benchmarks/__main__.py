@@ -7,15 +7,17 @@ import datetime
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import ROOT
 from benchmarks.cases import GROUPS, Case, cases
 from benchmarks.machine import describe
-from benchmarks.report import section, write_report
+from benchmarks.report import section, verdict_table, write_report
 from benchmarks.results import Row, Run, load, save
 from benchmarks.run import measure
 from benchmarks.scale import FULL, QUICK
+from benchmarks.targets import targets
 
 KEPT = ROOT / ".bench"
 
@@ -65,6 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     for group in GROUPS:
         print(section(rows, group), end="")
+    judged = [target.verdict(replace(run, rows=tuple(rows))) for target in targets(scale)]
+    if judged := [verdict for verdict in judged if verdict.measured is not None]:
+        print(verdict_table(judged))
 
 
 def _is_named(case: Case, beginnings: list[str]) -> bool:

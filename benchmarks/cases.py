@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from benchmarks import objects
 from benchmarks.objects import TILE, Object
 from benchmarks.peers import (
     BY_S3FS,
     CACHED,
+    CHUNKED,
     DECODING,
+    DECODING_ALONE,
     ENGINE,
     HIGHDICOM,
     KEPT,
@@ -17,6 +22,7 @@ from benchmarks.peers import (
     OPENSLIDE,
     S3FS_RANGES,
     WSIDICOM,
+    WSIDICOM_ALONE,
     Task,
     cluster,
 )
@@ -29,6 +35,8 @@ HERE_AND_FAR = (LOCAL, FAR)
 READERS = (ENGINE, HIGHDICOM, WSIDICOM, OPENSLIDE)
 OPENERS = (ENGINE, CACHED, BY_S3FS, HIGHDICOM, WSIDICOM, OPENSLIDE)
 RAW = (DECODING, OBSTORE_RANGES, S3FS_RANGES)
+PATCH_READERS = (ENGINE, CHUNKED, WSIDICOM, WSIDICOM_ALONE, OPENSLIDE)
+PATCH_DECODERS = (DECODING, DECODING_ALONE)
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,34 @@ class Selection:
         Of a region in the middle of a slide, from an edge of tiles on.
     opens
         Whether the clock runs while the object is opened.
+    scattered
+        Whether the region lies elsewhere in every measurement, in an object that stays open
+        unless it is `opens`; else it is the same one.
     """
 
     action: str
     rows: int = 0
     columns: int = 0
     opens: bool = False
+    scattered: bool = False
 
-    def task(self, target: Object) -> Task:
-        """The same of one object."""
+    def tasks(self, target: Object, rounds: int) -> list[Task]:
+        """Return what is read of one object in each round of measurements."""
+        task = self._task(target)
+        return list(self._scattered(task, rounds)) if self.scattered else [task] * rounds
+
+    def _scattered(self, task: Task, rounds: int) -> Iterator[Task]:
+        random = np.random.default_rng(0)
+        sizes = (self.rows, self.columns)
+        for _ in range(rounds):
+            rows, columns = (
+                (start, start + size)
+                for whole, size in zip(task.target.shape, sizes, strict=True)
+                for start in (int(random.integers(whole - size + 1)),)
+            )
+            yield replace(task, rows=rows, columns=columns, stays_open=not self.opens)
+
+    def _task(self, target: Object) -> Task:
         rows, columns = (
             _middle(size, wanted)
             for size, wanted in zip(target.shape, (self.rows, self.columns), strict=True)
@@ -88,6 +115,10 @@ class Case:
         Whether peak memory is measured too, on the first link.
     timed
         Whether there is more to measure than memory.
+    words
+        What is read, where the group has several rows for an object.
+    rounds
+        Measurements of each peer; None for the `Scale.repetitions` of the run.
     """
 
     group: str
@@ -97,11 +128,13 @@ class Case:
     peers: tuple[str, ...]
     memory: bool = False
     timed: bool = True
+    words: str = ""
+    rounds: int | None = None
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
-        return f"{self.group}/{self.target}"
+        """Name on the command line."""
+        return "/".join(filter(None, (self.group, self.target, self.words)))
 
 
 #: Sections of the report: a heading, and what a reader needs to know.
@@ -117,6 +150,11 @@ GROUPS = {
     ),
     "region-small": ("A small region of an open slide", "512 × 512 pixels."),
     "region-large": ("A large region of an open slide", "4096 × 4096 pixels."),
+    "patches": (
+        "Patches of a local slide",
+        ("Regions that lie elsewhere every time, in a slide that stays open, caches of pixels of "
+        "all readers switched off; and beside them, in the same run, opening and the whole level."),
+    ),
     "band": (
         "A band of an open slide",
         "All columns of 1024 rows: frames that lie one after another in the file.",
@@ -177,6 +215,7 @@ def cases(scale: Scale) -> list[Case]:
         Case(
             "level", "slide-eot", level, (LOCAL, NARROW), (*READERS[::2], *RAW, KEPT), memory=True
         ),
+        *_patches(scale),
         *(
             Case("coding", f"coded-{key}", half, HERE_AND_FAR, (*READERS, *RAW))
             for key in objects.CODINGS
@@ -232,3 +271,33 @@ def cases(scale: Scale) -> list[Case]:
             for size in scale.zarr
         ),
     ]  # fmt: skip
+
+
+def _patches(scale: Scale) -> Iterator[Case]:
+    """Yield the rows of a slide that is cut into patches, as for training."""
+    patch, small = scale.patch, scale.small
+    openers = (ENGINE, WSIDICOM, OPENSLIDE)
+    for key in ("eot", "dual"):
+        slide = f"slide-{key}"
+        yield Case(
+            "patches", slide, Selection("open"), (LOCAL,), openers,
+            words="open", rounds=scale.openings,
+        )  # fmt: skip
+        yield Case(
+            "patches", slide, Selection("region", patch, patch, scattered=True), (LOCAL,),
+            (*PATCH_READERS, HIGHDICOM, *PATCH_DECODERS),
+            words=f"{patch} × {patch}", rounds=scale.patches,
+        )  # fmt: skip
+    yield Case(
+        "patches", "slide-eot", Selection("region", small, small, scattered=True), (LOCAL,),
+        (*PATCH_READERS, *PATCH_DECODERS), words=f"{small} × {small}", rounds=scale.openings,
+    )  # fmt: skip
+    yield Case(
+        "patches", "slide-eot", Selection("region", small, small, opens=True, scattered=True),
+        (LOCAL,), (*PATCH_READERS, *PATCH_DECODERS),
+        words=f"open and {small} × {small}", rounds=scale.openings,
+    )  # fmt: skip
+    yield Case(
+        "patches", "slide-eot", Selection("region"), (LOCAL,),
+        (ENGINE, WSIDICOM, DECODING, KEPT), words="level",
+    )  # fmt: skip

@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from xarray_dicom.runtime import cpu_count
+from xarray_dicom.decode_threads import cpu_count
 
 PACKAGES = (
     "xarray-dicom",

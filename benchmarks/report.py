@@ -149,7 +149,7 @@ def write_report(run: Run, page: Path, images: Path) -> None:
         INTRODUCTION,
         _machine(run),
         "## Asked and measured\n",
-        _verdicts(verdicts),
+        verdict_table(verdicts),
         "## At a glance\n",
         *pictures,
         *(section(run.rows, group) for group in GROUPS),
@@ -219,7 +219,8 @@ def _machine(run: Run) -> str:
     return f"Measured on {run.date}. Machine: {told}.{size}\n"
 
 
-def _verdicts(verdicts: Sequence[Verdict]) -> str:
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Return a Markdown table of what was asked and measured."""
     lines = [
         _line(("asked", "measured", "met", "where, or why")),
         _line(("---", "---:", "---", "---")),

@@ -34,10 +34,12 @@ def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) 
     table = recipes(scale)
     with store(folder) as bytes_of:
         for number, case in enumerate(chosen, 1):
-            task = case.selection.task(written[case.target])
+            rounds = case.rounds or scale.repetitions
+            tasks = case.selection.tasks(written[case.target], rounds)
+            title = ": ".join(filter(None, (table[case.target].title, case.words)))
             for link in (link for link in case.links if link in scale.links):
                 report(f"{number:3}/{len(chosen)} {case.name}, {link}")
-                for row in _rows(case, table[case.target].title, task, link, bytes_of, scale):
+                for row in _rows(case, title, tasks, link, bytes_of, scale):
                     report(f"          {_told(row)}")
                     yield row
 
@@ -57,8 +59,9 @@ def _written(
 
 
 def _rows(
-    case: Case, title: str, task: Task, link: str, bytes_of: Store, scale: Scale
+    case: Case, title: str, tasks: Sequence[Task], link: str, bytes_of: Store, scale: Scale
 ) -> list[Row]:
+    task = tasks[0]
     place = bytes_of.place(task.target.path, link)
     peers = {name: PEERS[name] for name in case.peers if not PEERS[name].refuses(task, place)}
     plan = ideal_plan(task, place) if task.action in ("region", "segment") else None
@@ -76,10 +79,7 @@ def _rows(
     )
     rows = {name: replace(common, peer=name) for name in peers}
     if case.timed:
-        outcomes = take_turns(
-            peers, task, place, bytes_of.proxy(link),
-            repetitions=scale.repetitions, patience=scale.patience,
-        )  # fmt: skip
+        outcomes = take_turns(peers, tasks, place, bytes_of.proxy(link), patience=scale.patience)
         for name, outcome in outcomes.items():
             figures: dict[str, Any] = {} if outcome.cost is None else vars(outcome.cost)
             rows[name] = replace(

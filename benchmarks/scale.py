@@ -33,8 +33,12 @@ class Scale:
         Rows and columns of the slides that are copied to Zarr.
     workers
         Processes of a Dask cluster.
+    patch, patches
+        Rows and columns of a patch of a slide, and patches that are read.
+    openings
+        Measurements of what takes a few milliseconds, of which the median is taken.
     repetitions
-        Measurements of which the median is taken, after one to warm up.
+        Measurements of anything else, of which the median is taken, after one to warm up.
     patience
         Seconds after which a peer is measured no further, once it was twice.
     links
@@ -57,6 +61,9 @@ class Scale:
     planes: int
     zarr: tuple[int, ...]
     workers: tuple[int, ...]
+    patch: int
+    patches: int
+    openings: int
     repetitions: int
     patience: float
     links: tuple[str, ...]
@@ -78,6 +85,9 @@ FULL = Scale(
     planes=50,
     zarr=(8192, 16_384, 32_768),
     workers=(1, 2, 4),
+    patch=256,
+    patches=300,
+    openings=50,
     repetitions=5,
     patience=45,
     links=tuple(LINKS),
@@ -99,6 +109,9 @@ QUICK = Scale(
     planes=4,
     zarr=(1024,),
     workers=(1,),
+    patch=256,
+    patches=2,
+    openings=1,
     repetitions=1,
     patience=0,
     links=(LOCAL, FAR),

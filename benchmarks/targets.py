@@ -15,6 +15,7 @@ from benchmarks.peers import (
     OPENSLIDE,
     S3FS_RANGES,
     WSIDICOM,
+    WSIDICOM_ALONE,
 )
 from benchmarks.results import Row, Run
 from benchmarks.scale import Scale
@@ -198,6 +199,7 @@ def targets(scale: Scale) -> list[Target]:
             "first-region/slide-dual",
             20,
         ),
+        *_against_wsidicom(scale),
         Faster("faster than wsidicom on a local disk wherever it can", WSIDICOM, LOCAL),
         Faster("faster than openslide on a local disk wherever it can", OPENSLIDE, LOCAL),
         Ratio(
@@ -252,5 +254,37 @@ def targets(scale: Scale) -> list[Target]:
             copies[-1],
             ((copies[len(copies) // 2 - (len(copies) % 2 == 0)],),),
             1.25,
+        ),
+    ]
+
+
+def _against_wsidicom(scale: Scale) -> list[Target]:
+    """Return what was asked of patches, next to wsidicom with the threads that suit it best."""
+
+    def ratio(asked: str, words: str, limit: float) -> Ratio:
+        case = f"patches/slide-eot/{words}"
+        ways = (WSIDICOM,) if words == "open" else (WSIDICOM, WSIDICOM_ALONE)
+        under = (tuple(Cell(case, peer, LOCAL) for peer in ways),)
+        return Ratio(asked, Cell(case, ENGINE, LOCAL), under, limit)
+
+    patch, small = (f"{size} × {size}" for size in (scale.patch, scale.small))
+    return [
+        ratio("a slide on a local disk opens in at most 1.2 × wsidicom's time", "open", 1.2),
+        ratio(
+            f"random patches of {patch} of a local slide take at most 1.1 × wsidicom's time, "
+            "without caches",
+            patch,
+            1.1,
+        ),
+        ratio(
+            f"random regions of {small} of a local slide take at most wsidicom's time, without "
+            "caches",
+            small,
+            1.0,
+        ),
+        ratio(
+            f"opening a local slide and reading {small} takes at most wsidicom's time",
+            f"open and {small}",
+            1.0,
         ),
     ]

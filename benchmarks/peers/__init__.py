@@ -17,10 +17,13 @@ __all__ = ["PEERS", "Peer", "Task"]
 ENGINE = "xarray-dicom"
 CACHED = "xarray-dicom, cached index"
 BY_S3FS = "xarray-dicom over s3fs"
+CHUNKED = "xarray-dicom, chunks={}"
 HIGHDICOM = "highdicom + s3fs"
 WSIDICOM = "wsidicom"
+WSIDICOM_ALONE = "wsidicom, one thread"
 OPENSLIDE = "openslide"
 DECODING = "imagecodecs, thread pool"
+DECODING_ALONE = "imagecodecs, one thread"
 KEPT = "imagecodecs, thread pool, pixels kept"
 OBSTORE_RANGES = "obstore ranges"
 S3FS_RANGES = "s3fs ranges"
@@ -35,10 +38,13 @@ PEERS: dict[str, Peer] = {
     ENGINE: Engine(),
     CACHED: Engine(cached=True),
     BY_S3FS: Engine(obstore=False),
+    CHUNKED: Engine(chunks={}),
     HIGHDICOM: Highdicom(),
     WSIDICOM: Wsidicom(),
+    WSIDICOM_ALONE: Wsidicom(threads=1),
     OPENSLIDE: OpenSlide(),
     DECODING: RawDecoding(),
+    DECODING_ALONE: RawDecoding(threads=1),
     KEPT: KeptDecoding(),
     OBSTORE_RANGES: ObstoreRanges(),
     S3FS_RANGES: S3fsRanges(),

@@ -31,6 +31,9 @@ class Task:
         Its number.
     opens
         Whether opening is part of it.
+    stays_open
+        Whether the object is opened before all measurements, its reader's caches of pixels
+        switched off; else it is opened anew, off the clock, before each.
     """
 
     action: str
@@ -39,6 +42,7 @@ class Task:
     columns: tuple[int, int] = (0, 0)
     segment: int = 1
     opens: bool = False
+    stays_open: bool = False
 
     @property
     def frames(self) -> NDArray[np.int64]:
@@ -75,6 +79,9 @@ class Peer:
     #: Where it takes minutes to open more.
     most_frames: int | None = None
 
+    def __init__(self) -> None:
+        self._opened: dict[str, Any] = {}
+
     def refuses(self, task: Task, place: Place) -> str | None:
         """Why a task is not for this reader, if it is not."""
         if task.action not in self.reads.get(task.target.kind, frozenset()):
@@ -86,8 +93,14 @@ class Peer:
         return None
 
     def ready(self, place: Place, task: Task) -> Any:
-        """What `act` starts from."""
-        return None if task.action == "open" or task.opens else self.open(place, task)
+        """Return what `act` starts from: an open object, or None if it opens one itself."""
+        if task.action == "open" or task.opens:
+            return None
+        if not task.stays_open:
+            return self.open(place, task)
+        if place.url not in self._opened:
+            self._opened[place.url] = self.open(place, task)
+        return self._opened[place.url]
 
     def act(self, place: Place, task: Task, subject: Any) -> Any:
         """Do what is measured."""
@@ -115,4 +128,5 @@ class Peer:
         return None if task.action in ("open", "copy") else np.asarray(result)
 
     def close(self) -> None:
-        """Give back what was kept between measurements."""
+        """Release what stays between measurements."""
+        self._opened.clear()

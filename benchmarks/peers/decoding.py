@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +26,26 @@ DECODERS: dict[str, Callable[..., object]] = {
     "jpeg-ls-gray": imagecodecs.jpegls_decode,
 }
 
-#: Frames of one call into the pool.
+#: Most frames of one call into the pool.
 BATCH = 16
 
 
 class RawDecoding(Peer):
-    """Decode the frames of a region into one scratch for each thread; nothing is put together."""
+    """Decoding of a region's frames into one scratch array a thread; nothing is put together.
+
+    Parameters
+    ----------
+    threads
+        By default one for each processor; a single one is the calling thread.
+    """
 
     reads = {"slide": frozenset({"region"})}  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(self, *, threads: int | None = None) -> None:
+        super().__init__()
+        self.threads = threads or cpu_count()
         self._scratch = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
 
     def refuses(self, task: Task, place: Place) -> str | None:
         if task.target.codec not in DECODERS:
@@ -54,11 +64,23 @@ class RawDecoding(Peer):
         codec, tile = task.target.codec, task.target.tile
         assert codec is not None
         shape = (tile, tile) if is_monochrome(codec) else (tile, tile, 3)
-        starts = range(0, len(subject), BATCH)
-        batches = [subject[start : start + BATCH] for start in starts]
         outputs = self._outputs(len(subject), shape)
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            list(pool.map(functools.partial(_decode, DECODERS[codec], outputs), starts, batches))
+        if self.threads == 1:
+            _decode(DECODERS[codec], outputs, 0, subject)
+            return
+        size = min(BATCH, math.ceil(len(subject) / self.threads))
+        starts = range(0, len(subject), size)
+        batches = [subject[start : start + size] for start in starts]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads)
+        decode = functools.partial(_decode, DECODERS[codec], outputs)
+        list(self._pool.map(decode, starts, batches))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        super().close()
 
     def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
         """Where each frame is decoded to."""

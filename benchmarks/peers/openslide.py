@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from openslide import OpenSlide as Slide
+from openslide import OpenSlideCache
 
 from benchmarks.peers.base import Peer, Task
 from benchmarks.store import Place
@@ -28,7 +29,10 @@ class OpenSlide(Peer):
         return super().refuses(task, place)
 
     def open(self, place: Place, task: Task) -> Slide:
-        return Slide(place.url)
+        slide = Slide(place.url)
+        if task.stays_open:
+            slide.set_cache(OpenSlideCache(0))
+        return slide
 
     def region(self, opened: Slide, task: Task) -> Any:
         (top, bottom), (left, right) = task.rows, task.columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,8 @@ class Engine(Peer):
         Whether an earlier opening left its index in a folder; otherwise there is no cache.
     obstore
         Whether S3 may be read by obstore.
+    chunks
+        Keyword of ``open_dataset``: ``{}`` for Dask arrays.
     """
 
     reads = {  # noqa: RUF012
@@ -40,9 +42,17 @@ class Engine(Peer):
         "series": frozenset({"open", "volume"}),
     }
 
-    def __init__(self, *, cached: bool = False, obstore: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        cached: bool = False,
+        obstore: bool = True,
+        chunks: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
         self.cached = cached
         self.obstore = obstore
+        self.chunks = chunks
         # A local disk is read by neither.
         self.local = obstore
         self._folder: str | None = None
@@ -62,6 +72,7 @@ class Engine(Peer):
             return super().act(place, task, subject)
 
     def open(self, place: Place, task: Task, **options: Any) -> xr.Dataset:
+        options.setdefault("chunks", self.chunks)
         if place.remote:
             options["storage_options"] = dict(place.storage_options)
         if _HAS_CACHE:
@@ -92,6 +103,7 @@ class Engine(Peer):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        super().close()
 
     def _cache(self) -> str:
         if self._folder is None:

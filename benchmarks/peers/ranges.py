@@ -48,6 +48,7 @@ class ObstoreRanges(_Ranges):
     """``obstore.get_range_async``, all at once, over connections that are kept."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._stores: dict[str, S3Store] = {}
 
     def open(self, place: Place, task: Task) -> S3Store:
@@ -58,6 +59,7 @@ class ObstoreRanges(_Ranges):
 
     def close(self) -> None:
         self._stores.clear()
+        super().close()
 
     def _store(self, place: Place) -> S3Store:
         bucket = place.url.removeprefix("s3://").partition("/")[0]
