@@ -62,6 +62,14 @@ class Selection:
     opens: bool = False
     scattered: bool = False
 
+    @property
+    def words(self) -> str:
+        """Description for people."""
+        size = f"{self.rows} × {self.columns}" if self.rows else "all of it"
+        if self.action == "open":
+            return "open"
+        return f"open and {size}" if self.opens else size
+
     def tasks(self, target: Object, rounds: int) -> list[Task]:
         """Return what is read of one object in each round of measurements."""
         task = self._task(target)
@@ -115,8 +123,8 @@ class Case:
         Whether peak memory is measured too, on the first link.
     timed
         Whether there is more to measure than memory.
-    words
-        What is read, where the group has several rows for an object.
+    label
+        End of the name, where the group has several cases for an object.
     rounds
         Measurements of each peer; None for the `Scale.repetitions` of the run.
     """
@@ -128,13 +136,13 @@ class Case:
     peers: tuple[str, ...]
     memory: bool = False
     timed: bool = True
-    words: str = ""
+    label: str = ""
     rounds: int | None = None
 
     @property
     def name(self) -> str:
         """Name on the command line."""
-        return "/".join(filter(None, (self.group, self.target, self.words)))
+        return "/".join(filter(None, (self.group, self.target, self.label)))
 
 
 #: Sections of the report: a heading, and what a reader needs to know.
@@ -275,29 +283,21 @@ def cases(scale: Scale) -> list[Case]:
 
 def _patches(scale: Scale) -> Iterator[Case]:
     """Yield the rows of a slide that is cut into patches, as for training."""
-    patch, small = scale.patch, scale.small
-    openers = (ENGINE, WSIDICOM, OPENSLIDE)
-    for key in ("eot", "dual"):
-        slide = f"slide-{key}"
-        yield Case(
-            "patches", slide, Selection("open"), (LOCAL,), openers,
-            words="open", rounds=scale.openings,
-        )  # fmt: skip
-        yield Case(
-            "patches", slide, Selection("region", patch, patch, scattered=True), (LOCAL,),
-            (*PATCH_READERS, HIGHDICOM, *PATCH_DECODERS),
-            words=f"{patch} × {patch}", rounds=scale.patches,
-        )  # fmt: skip
-    yield Case(
-        "patches", "slide-eot", Selection("region", small, small, scattered=True), (LOCAL,),
-        (*PATCH_READERS, *PATCH_DECODERS), words=f"{small} × {small}", rounds=scale.openings,
-    )  # fmt: skip
-    yield Case(
-        "patches", "slide-eot", Selection("region", small, small, opens=True, scattered=True),
-        (LOCAL,), (*PATCH_READERS, *PATCH_DECODERS),
-        words=f"open and {small} × {small}", rounds=scale.openings,
-    )  # fmt: skip
-    yield Case(
-        "patches", "slide-eot", Selection("region"), (LOCAL,),
-        (ENGINE, WSIDICOM, DECODING, KEPT), words="level",
-    )  # fmt: skip
+    patch = Selection("region", scale.patch, scale.patch, scattered=True)
+    region = Selection("region", scale.small, scale.small, scattered=True)
+    opened, level = Selection("open"), Selection("region")
+    readers = (*PATCH_READERS, *PATCH_DECODERS)
+
+    def case(
+        slide: str, label: str, selection: Selection, peers: tuple[str, ...], rounds: int
+    ) -> Case:
+        return Case("patches", slide, selection, (LOCAL,), peers, label=label, rounds=rounds)
+
+    for slide in ("slide-eot", "slide-dual"):
+        yield case(slide, "open", opened, (ENGINE, WSIDICOM, OPENSLIDE), scale.openings)
+        yield case(slide, "patch", patch, (*readers, HIGHDICOM), scale.patches)
+    slide = "slide-eot"
+    yield case(slide, "region", region, readers, scale.openings)
+    yield case(slide, "open-region", replace(region, opens=True), readers, scale.openings)
+    level_peers = (ENGINE, WSIDICOM, DECODING, KEPT)
+    yield case(slide, "level", level, level_peers, scale.repetitions)

@@ -69,6 +69,10 @@ def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:,.{0 if seconds >= 0.02 else 1}f}"
 
 
+def _cpu_seconds(seconds: float) -> str:
+    return f"{seconds:.{2 if seconds >= 0.1 else 4}f}"
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of a table: one reader on one object, over every link.
@@ -106,7 +110,7 @@ class Line:
 #: Columns besides object, reader and the links: a heading, and how its figure is spelled.
 COLUMNS: dict[str, Callable[[Line], str]] = {
     "n": lambda line: _spelled(line.repetitions, str),
-    "CPU s": lambda line: _spelled(line.chosen.cpu, _number(1, 2)),
+    "CPU s": lambda line: _spelled(line.chosen.cpu, _cpu_seconds),
     "requests": lambda line: _spelled(line.chosen.requests, _number(1, 0)),
     "ideal": lambda line: _spelled(line.chosen.planned_requests, _number(1, 0)),
     "MB": lambda line: _spelled(line.chosen.received, _number(1e-6, 2)),

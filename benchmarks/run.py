@@ -36,7 +36,9 @@ def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) 
         for number, case in enumerate(chosen, 1):
             rounds = case.rounds or scale.repetitions
             tasks = case.selection.tasks(written[case.target], rounds)
-            title = ": ".join(filter(None, (table[case.target].title, case.words)))
+            title = ": ".join(
+                filter(None, (table[case.target].title, case.label and case.selection.words))
+            )
             for link in (link for link in case.links if link in scale.links):
                 report(f"{number:3}/{len(chosen)} {case.name}, {link}")
                 for row in _rows(case, title, tasks, link, bytes_of, scale):

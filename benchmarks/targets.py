@@ -261,9 +261,9 @@ def targets(scale: Scale) -> list[Target]:
 def _against_wsidicom(scale: Scale) -> list[Target]:
     """Return what was asked of patches, next to wsidicom with the threads that suit it best."""
 
-    def ratio(asked: str, words: str, limit: float) -> Ratio:
-        case = f"patches/slide-eot/{words}"
-        ways = (WSIDICOM,) if words == "open" else (WSIDICOM, WSIDICOM_ALONE)
+    def ratio(asked: str, label: str, limit: float) -> Ratio:
+        case = f"patches/slide-eot/{label}"
+        ways = (WSIDICOM,) if label == "open" else (WSIDICOM, WSIDICOM_ALONE)
         under = (tuple(Cell(case, peer, LOCAL) for peer in ways),)
         return Ratio(asked, Cell(case, ENGINE, LOCAL), under, limit)
 
@@ -273,18 +273,18 @@ def _against_wsidicom(scale: Scale) -> list[Target]:
         ratio(
             f"random patches of {patch} of a local slide take at most 1.1 × wsidicom's time, "
             "without caches",
-            patch,
+            "patch",
             1.1,
         ),
         ratio(
             f"random regions of {small} of a local slide take at most wsidicom's time, without "
             "caches",
-            small,
+            "region",
             1.0,
         ),
         ratio(
             f"opening a local slide and reading {small} takes at most wsidicom's time",
-            f"open and {small}",
+            "open-region",
             1.0,
         ),
     ]
