@@ -1,4 +1,4 @@
-"""Clocks and counters: peers take turns, and of each the median is taken."""
+"""Measurement of time and transfers: peers take turns, and of each the median is taken."""
 
 from __future__ import annotations
 
@@ -20,7 +20,19 @@ from support.proxy import LatencyProxy
 
 @dataclass(frozen=True)
 class Cost:
-    """What one action took: medians, and of the seconds the least as well."""
+    """The cost of one action.
+
+    Attributes
+    ----------
+    repetitions
+        Number of measurements.
+    seconds, fastest
+        Median and least time.
+    cpu
+        Median processor time of this process in seconds.
+    requests, received
+        Median requests to the store and bytes from it; None where nothing is counted.
+    """
 
     repetitions: int
     seconds: float
@@ -32,12 +44,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one peer: its cost, or why there is none, and what its pixels were like.
+    """The result of measuring one peer.
 
     Attributes
     ----------
+    cost
+        None if the peer failed.
     pixels
-        How they differ from those of the first peer; None where it delivers none.
+        Difference from the pixels of the first peer, in words; None where it delivers none.
+    failure
+        The error, if the peer failed.
     """
 
     cost: Cost | None
@@ -71,11 +87,13 @@ def take_turns(
     # Objects alive by now are exempt from the collections between measurements.
     gc.collect()
     gc.freeze()
-    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in peers if name not in failures}
+    measurements: dict[str, list[tuple[float, ...]]] = {
+        name: [] for name in peers if name not in failures
+    }
     for number, task in enumerate(tasks):
         images: dict[str, NDArray[Any] | None] = {}
-        for name in _rotated(list(taken), number):
-            rounds, peer = taken[name], peers[name]
+        for name in _rotated(list(measurements), number):
+            rounds, peer = measurements[name], peers[name]
             if len(rounds) < 2 or sum(seconds for seconds, *_ in rounds) < patience:
                 figures, result = _measure(peer, task, place, proxy)
                 rounds.append(figures)
@@ -86,7 +104,9 @@ def take_turns(
             differences[name] = max(differences.get(name, difference), difference)
     for peer in peers.values():
         peer.close()
-    costs = {name: _cost(rounds, counted=proxy is not None) for name, rounds in taken.items()}
+    costs = {
+        name: _cost(rounds, counted=proxy is not None) for name, rounds in measurements.items()
+    }
     pixels = {name: difference.text for name, difference in differences.items()}
     return {name: Outcome(costs.get(name), pixels.get(name), failures.get(name)) for name in peers}
 
@@ -99,11 +119,11 @@ def _rotated(names: list[str], number: int) -> list[str]:
 
 def _warm_up(
     peers: Mapping[str, Peer], task: Task, place: Place
-) -> tuple[dict[str, Difference], dict[str, str]]:
+) -> tuple[dict[str, PixelDifference], dict[str, str]]:
     """Run each peer once; return how its pixels compare, or how it failed."""
     images: dict[str, NDArray[Any] | None] = {}
     failures: dict[str, str] = {}
-    differences: dict[str, Difference] = {}
+    differences: dict[str, PixelDifference] = {}
     for name, peer in peers.items():
         # A peer that can't is a finding, not the end of the run.
         try:
@@ -119,7 +139,7 @@ def _warm_up(
     return differences, failures
 
 
-def _compared(images: Mapping[str, NDArray[Any] | None], first: str) -> dict[str, Difference]:
+def _compared(images: Mapping[str, NDArray[Any] | None], first: str) -> dict[str, PixelDifference]:
     """Return the differences of images to that of the first peer, by peer."""
     reference = images.get(first)
     if reference is None:
@@ -127,25 +147,25 @@ def _compared(images: Mapping[str, NDArray[Any] | None], first: str) -> dict[str
     return {name: compare(reference, image) for name, image in images.items() if image is not None}
 
 
-class Difference(NamedTuple):
-    """Difference of two images: the greatest in grey levels, and words for it."""
+class PixelDifference(NamedTuple):
+    """Greatest difference of two images in grey levels, and words for it."""
 
     levels: float
     text: str
 
 
-def compare(reference: NDArray[Any], image: NDArray[Any]) -> Difference:
+def compare(reference: NDArray[Any], image: NDArray[Any]) -> PixelDifference:
     """Return the difference of an image to another one."""
     if reference.shape != image.shape:
-        return Difference(math.inf, f"shape {image.shape} instead of {reference.shape}")
+        return PixelDifference(math.inf, f"shape {image.shape} instead of {reference.shape}")
     if np.array_equal(reference, image):
-        return Difference(0, "equal")
+        return PixelDifference(0, "equal")
     # Plane by plane, for the size of the float64 in between.
     levels = max(
         float(np.abs(np.subtract(a, b, dtype=np.float64)).max())
         for a, b in zip(reference, image, strict=True)
     )
-    return Difference(levels, f"differ by ≤ {levels:g}")
+    return PixelDifference(levels, f"differ by ≤ {levels:g}")
 
 
 def _measure(

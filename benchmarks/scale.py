@@ -1,4 +1,4 @@
-"""How large a run is: the one that is published, and one that only shows that all works."""
+"""Sizes of a run: the one that is published, and a tiny one that tests the benchmarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.store import FAR, LINKS, LOCAL
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of objects and selections, and how often each is measured.
+    """Sizes of objects and selections, and numbers of measurements.
 
     Attributes
     ----------
@@ -20,31 +20,31 @@ class Scale:
     coded
         Rows and columns of the slides that compare codings.
     many
-        Frames of an object that has many.
+        Frames of the slides named ``many``.
     growth, segmentation_growth
-        Frames of slides and of segmentations that show how costs grow.
+        Frames of the slides and of the segmentations of the ``growth`` groups.
     small, large
-        Rows and columns of the two regions.
+        Rows and columns of the small and of the large region.
     files, plane
         Images of the CT series, and rows and columns of each.
     segments, planes
-        Of the segmentation; every segment has a frame on every plane.
+        Segments and planes of the segmentation; every segment has a frame on every plane.
     zarr
         Rows and columns of the slides that are copied to Zarr.
     workers
-        Processes of a Dask cluster.
+        Numbers of processes of a Dask cluster.
     patch, patches
-        Rows and columns of a patch of a slide, and patches that are read.
+        Rows and columns of a patch of a slide, and number of patches that are read.
     openings
-        Measurements of what takes a few milliseconds, of which the median is taken.
+        Measurements of openings and small regions in the group ``patches``.
     repetitions
-        Measurements of anything else, of which the median is taken, after one to warm up.
+        Measurements of everything else.
     patience
-        Seconds after which a peer is measured no further, once it was twice.
+        Seconds after which a peer that was measured twice is measured no further.
     links
         Names of the links that are measured, of `benchmarks.store.LINKS`.
     memory
-        Whether the peak memory of peers is measured, in a process for each.
+        True if the peak memory of peers is measured, in a process for each.
     """
 
     name: str

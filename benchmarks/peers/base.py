@@ -1,4 +1,4 @@
-"""What a reader must answer to be measured."""
+"""The interface of a reader that is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.store import Place
 
 @dataclass(frozen=True)
 class Task:
-    """What is read of an object.
+    """A read of an object, or its opening.
 
     Attributes
     ----------
@@ -26,14 +26,14 @@ class Task:
     target
         The object.
     rows, columns
-        Half-open bounds of a region.
+        Half-open bounds of a region in pixels.
     segment
-        Its number.
+        Segment Number.
     opens
-        Whether opening is part of it.
+        True if the clock runs while the object is opened.
     stays_open
-        Whether the object is opened before all measurements, its reader's caches of pixels
-        switched off; else it is opened anew, off the clock, before each.
+        True if the object is opened before all measurements and its reader caches no pixels;
+        otherwise it is opened anew, off the clock, before each measurement.
     """
 
     action: str
@@ -46,7 +46,7 @@ class Task:
 
     @property
     def frames(self) -> NDArray[np.int64]:
-        """Frames that are needed, ascending."""
+        """Indices of the frames that are read, ascending, int64."""
         if self.action == "open":
             return np.empty(0, np.int64)
         if self.action == "segment":
@@ -60,30 +60,36 @@ class Task:
             np.arange(start // tile, math.ceil(stop / tile), dtype=np.int64)
             for start, stop in (self.rows, self.columns)
         )
-        met: NDArray[np.int64] = (down[:, None] * across + right).ravel()
-        return met
+        frames: NDArray[np.int64] = (down[:, None] * across + right).ravel()
+        return frames
 
 
 class Peer:
-    """A reader; one file each, and a row in `benchmarks.peers.PEERS`.
+    """A reader: one module each, and a row in `benchmarks.peers.PEERS`.
 
-    A measurement is `ready`, off the clock, then `act`, on it. Most readers only say what
-    they do with what they opened.
+    A measurement is `ready`, off the clock, then `act`, on the clock. Most readers define
+    `open` and the methods named after the actions that they can do.
+
+    Attributes
+    ----------
+    reads
+        Actions by kind of object.
+    local, remote
+        True if it reads local files, and objects in a store.
+    most_frames
+        Frames of the largest object that it opens in less than minutes; None if any.
     """
 
-    #: Actions by kind of object; what is not here is not asked of it.
     reads: ClassVar[Mapping[str, frozenset[str]]]
-    #: Which links it is for.
     local: bool = True
     remote: bool = True
-    #: Where it takes minutes to open more.
     most_frames: int | None = None
 
     def __init__(self) -> None:
         self._opened: dict[str, Any] = {}
 
     def refuses(self, task: Task, place: Place) -> str | None:
-        """Why a task is not for this reader, if it is not."""
+        """Return the reason why this reader is not measured in a task, or None."""
         if task.action not in self.reads.get(task.target.kind, frozenset()):
             return f"has no way to do {task.action!r} for a {task.target.kind}"
         if not (self.remote if place.remote else self.local):
@@ -103,12 +109,27 @@ class Peer:
         return self._opened[place.url]
 
     def act(self, place: Place, task: Task, subject: Any) -> Any:
-        """Do what is measured."""
+        """Run the action that is measured.
+
+        Parameters
+        ----------
+        place
+            Address of the object.
+        task
+            The action and its selection.
+        subject
+            The result of `ready`.
+
+        Returns
+        -------
+        Any
+            What the reader delivers; see `pixels`.
+        """
         opened = self.open(place, task) if subject is None else subject
         return opened if task.action == "open" else getattr(self, task.action)(opened, task)
 
     def open(self, place: Place, task: Task) -> Any:
-        """Open an object, its pixels unread."""
+        """Open an object without reading pixels."""
         raise NotImplementedError
 
     def region(self, opened: Any, task: Task) -> Any:
@@ -124,7 +145,7 @@ class Peer:
         raise NotImplementedError
 
     def pixels(self, result: Any, task: Task) -> NDArray[Any] | None:
-        """What was read, as others have it: y, x, c or ascending z, y, x; off the clock."""
+        """Return the pixels of a result as y, x, c or ascending z, y, x; off the clock."""
         return None if task.action in ("open", "copy") else np.asarray(result)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""imagecodecs in a thread pool, the bytes at hand: what decoding costs at least."""
+"""imagecodecs on encoded frames in memory: the least cost of decoding."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ BATCH = 16
 
 
 class RawDecoding(Peer):
-    """Decoding of a region's frames into one scratch array a thread; nothing is put together.
+    """Decoding of the frames of a region, each into the same scratch array of its thread.
 
     Parameters
     ----------
     threads
-        By default one for each processor; a single one is the calling thread.
+        Number of threads; by default one for each processor. A single one is the caller's.
     """
 
     reads = {"slide": frozenset({"region"})}  # noqa: RUF012
@@ -83,13 +83,13 @@ class RawDecoding(Peer):
         super().close()
 
     def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
-        """Where each frame is decoded to."""
+        """Return the function from the position of a frame to the array for its pixels."""
 
         def scratch(frame: int) -> NDArray[np.uint8]:
-            known: NDArray[np.uint8] | None = getattr(self._scratch, "pixels", None)
-            if known is None or known.shape != shape:
-                known = self._scratch.pixels = np.empty(shape, np.uint8)
-            return known
+            pixels: NDArray[np.uint8] | None = getattr(self._scratch, "pixels", None)
+            if pixels is None or pixels.shape != shape:
+                pixels = self._scratch.pixels = np.empty(shape, np.uint8)
+            return pixels
 
         return scratch
 
@@ -97,8 +97,8 @@ class RawDecoding(Peer):
         return None
 
 
-class KeptDecoding(RawDecoding):
-    """The same into an array of all frames: what decoding costs whoever wants the pixels."""
+class ArrayDecoding(RawDecoding):
+    """Decoding of the frames of a region into one array of all of them."""
 
     def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
         return np.empty((n_frames, *shape), np.uint8).__getitem__

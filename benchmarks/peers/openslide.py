@@ -1,4 +1,4 @@
-"""openslide, on a local disk."""
+"""openslide on a local disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openslide import OpenSlideCache
 from benchmarks.peers.base import Peer, Task
 from benchmarks.store import Place
 
-#: It reads colour only, and not every coding.
+#: Codings that openslide reads: of colour only.
 CODECS = ("jpeg-ybr422", "jpeg-rgb", "j2k", "native")
 
 
@@ -39,5 +39,5 @@ class OpenSlide(Peer):
         return opened.read_region((left, top), 0, (right - left, bottom - top))
 
     def pixels(self, result: Any, task: Task) -> NDArray[Any] | None:
-        # It adds an alpha channel.
+        # openslide adds an alpha channel.
         return None if task.action == "open" else np.asarray(result)[..., :3]

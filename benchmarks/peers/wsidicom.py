@@ -1,4 +1,4 @@
-"""wsidicom, on a local disk."""
+"""wsidicom on a local disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Wsidicom(Peer):
     Parameters
     ----------
     threads
-        Threads that read a region; by default one for each processor.
+        Number of threads that read a region; by default one for each processor.
     """
 
     reads = {"slide": frozenset({"open", "region"})}  # noqa: RUF012
