@@ -152,7 +152,7 @@ def write_report(run: Run, page: Path, images: Path) -> None:
     parts = [
         INTRODUCTION,
         _machine(run),
-        "## Asked and measured\n",
+        "## Targets\n",
         verdict_table(verdicts),
         "## At a glance\n",
         *pictures,
@@ -224,13 +224,13 @@ def _machine(run: Run) -> str:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """Return a Markdown table of what was asked and measured."""
+    """Return a Markdown table of targets and figures."""
     lines = [
-        _line(("asked", "measured", "met", "where, or why")),
+        _line(("target", "measured", "met", "where, or why")),
         _line(("---", "---:", "---", "---")),
     ]
     for verdict in verdicts:
         measured = "not measured" if verdict.measured is None else f"{verdict.measured:.2f}"
         met = {True: "yes", False: "**no**", None: ""}[verdict.met]
-        lines.append(_line((verdict.asked, measured, met, verdict.detail)))
+        lines.append(_line((verdict.statement, measured, met, verdict.detail)))
     return "\n".join([*lines, ""])

@@ -68,7 +68,7 @@ class Place:
 
     @property
     def remote(self) -> bool:
-        """True for an object in the store, False for a local file."""
+        """Return True if the object is in the store, False for a local file."""
         return bool(self.storage_options)
 
 

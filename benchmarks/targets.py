@@ -46,17 +46,17 @@ class Verdict:
 
     Attributes
     ----------
-    asked
+    statement
         The target, in words.
     measured, limit
-        The figure, None if the run lacks it, and the figure that was asked.
+        The figure, None if the run lacks it, and its limit.
     met
         True if the target is met; None if the run can't say.
     detail
         Rows that are furthest from the limit, or the reason why it is not met.
     """
 
-    asked: str
+    statement: str
     measured: float | None
     limit: float
     met: bool | None
@@ -77,7 +77,7 @@ class Ratio:
 
     Attributes
     ----------
-    asked
+    statement
         The target, in words.
     over
         The figure.
@@ -92,7 +92,7 @@ class Ratio:
         Reason why the limit may not be met.
     """
 
-    asked: str
+    statement: str
     over: Cell
     under: tuple[tuple[Cell, ...], ...]
     limit: float
@@ -105,17 +105,17 @@ class Ratio:
         floors = [[cell.value(run) for cell in ways] for ways in self.under]
         measured_floors = [min(value for value in ways if value) for ways in floors if any(ways)]
         if top is None or len(measured_floors) < len(self.under):
-            return Verdict(self.asked, None, self.limit, None)
+            return Verdict(self.statement, None, self.limit, None)
         measured = top / max(measured_floors, default=1.0)
         met = measured >= self.limit if self.at_least else measured <= self.limit
-        return Verdict(self.asked, measured, self.limit, met, "" if met else self.remark)
+        return Verdict(self.statement, measured, self.limit, met, "" if met else self.remark)
 
 
 @dataclass(frozen=True)
 class Faster:
     """The engine being faster than a peer in every case that both were measured in, on a link."""
 
-    asked: str
+    statement: str
     peer: str
     link: str
     limit: float = 1.0
@@ -124,11 +124,11 @@ class Faster:
         """Judge a run."""
         ratios = dict(self._ratios(run))
         if not ratios:
-            return Verdict(self.asked, None, self.limit, None)
+            return Verdict(self.statement, None, self.limit, None)
         worst = min(ratios, key=ratios.__getitem__)
         slower = [f"{case} ({ratio:.2f})" for case, ratio in ratios.items() if ratio < self.limit]
         detail = f"slower in {', '.join(slower)}" if slower else f"least in {worst}"
-        return Verdict(self.asked, ratios[worst], self.limit, not slower, detail)
+        return Verdict(self.statement, ratios[worst], self.limit, not slower, detail)
 
     def _ratios(self, run: Run) -> Iterator[tuple[str, float]]:
         for row in run.rows:
@@ -180,9 +180,9 @@ def _whole_level() -> Iterator[Target]:
 
 
 def _against_highdicom() -> Iterator[Target]:
-    def ratio(asked: str, case: str, least: float, remark: str = "") -> Ratio:
+    def ratio(statement: str, case: str, least: float, remark: str = "") -> Ratio:
         return Ratio(
-            f"{asked} at least {least} × as fast as with highdicom + s3fs at 30 ms",
+            f"{statement} at least {least} × as fast as with highdicom + s3fs at 30 ms",
             Cell(case, HIGHDICOM, FAR),
             ((Cell(case, ENGINE, FAR),),),
             least,
@@ -209,7 +209,7 @@ def _against_highdicom() -> Iterator[Target]:
 def _against_wsidicom(scale: Scale) -> Iterator[Target]:
     """Yield the targets of patches, next to wsidicom with the threads that suit it best."""
     patch, small = (f"{size} × {size}" for size in (scale.patch, scale.small))
-    for asked, label, limit in (
+    for statement, label, limit in (
         ("a local slide opens in at most {} × wsidicom's time", "open", 1.2),
         (f"random patches of {patch} take at most {{}} × wsidicom's time", "patch", 1.1),
         (f"random regions of {small} take at most {{}} × wsidicom's time", "region", 1.0),
@@ -218,7 +218,7 @@ def _against_wsidicom(scale: Scale) -> Iterator[Target]:
         case = f"patches/slide-eot/{label}"
         peers = (WSIDICOM,) if label == "open" else (WSIDICOM, WSIDICOM_ONE_THREAD)
         under = (tuple(Cell(case, peer, LOCAL) for peer in peers),)
-        yield Ratio(asked.format(limit), Cell(case, ENGINE, LOCAL), under, limit)
+        yield Ratio(statement.format(limit), Cell(case, ENGINE, LOCAL), under, limit)
 
 
 def _large_segmentation(scale: Scale) -> Target:
@@ -239,8 +239,8 @@ def _transfers() -> Iterator[Target]:
     """Yield the targets of bytes and requests."""
     band, requests = "a contiguous region takes at most", "× the requests of the ideal plan"
 
-    def ratio(asked: str, case: str, column: str, limit: float) -> Ratio:
-        return Ratio(asked, Cell(case, ENGINE, FAR, column), (), limit)
+    def ratio(statement: str, case: str, column: str, limit: float) -> Ratio:
+        return Ratio(statement, Cell(case, ENGINE, FAR, column), (), limit)
 
     yield ratio(
         f"{band} 1.05 × the bytes needed, besides what merging fetches",
@@ -258,11 +258,11 @@ def _growth(scale: Scale) -> Iterator[Target]:
     # Files of the fewest frames are smaller than the first read of every file.
     fewest, most = scale.growth[len(scale.growth) // 2 - 1], scale.growth[-1]
 
-    def growth(asked: str, key: str, column: str, limit: float) -> Ratio:
+    def growth(statement: str, key: str, column: str, limit: float) -> Ratio:
         less, more = (
             Cell(f"growth/slide-{count}-{key}", ENGINE, FAR, column) for count in (fewest, most)
         )
-        return Ratio(asked, more, ((less,),), limit)
+        return Ratio(statement, more, ((less,),), limit)
 
     yield growth(
         f"an uncompressed slide of {most:,} frames takes no more bytes to open than one of "

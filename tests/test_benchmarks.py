@@ -1,4 +1,4 @@
-"""Every benchmark runs, at tiny sizes: what it would say at real ones is `make bench`'s."""
+"""Benchmarks run, at tiny sizes; figures that mean something are left to `make bench`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECONDS = 240
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the figures and the page of a quick run."""
+    """Return the folder with the figures and the page of a quick run."""
     folder = tmp_path_factory.mktemp("bench")
     command = [sys.executable, "-m", "benchmarks", "--quick", "--folder", str(folder)]
     done = subprocess.run(
@@ -78,12 +78,12 @@ def test_pixels_are_those_of_other_readers(run: Run) -> None:
     compared = [row for row in run.rows if row.pixels is not None and row.peer != ENGINE]
     assert {row.group for row in compared} >= {"region-small", "coding", "segment", "series"}
     # Decoders of JPEG round differently where chrominance is subsampled.
-    strange = [
+    unequal = [
         (row.case, row.peer, row.pixels)
         for row in compared
         if not re.fullmatch(r"equal|differ by ≤ [1-4]", row.pixels or "")
     ]
-    assert strange == []
+    assert unequal == []
 
 
 def test_page_has_all_sections_and_verdicts(quick: Path) -> None:
@@ -91,14 +91,14 @@ def test_page_has_all_sections_and_verdicts(quick: Path) -> None:
     for heading, _ in GROUPS.values():
         assert f"## {heading}\n" in page or heading.startswith("A band"), heading
     for target in targets(QUICK):
-        assert target.asked in page
+        assert target.statement in page
     for image in re.findall(r"!\[.*\]\((.*)\)", page):
         assert (quick / "docs" / image).stat().st_size < 100_000
     assert str(quick) not in page
 
 
 @pytest.mark.parametrize("scale", [QUICK, FULL])
-def test_cases_name_what_there_is(scale: Scale) -> None:
+def test_cases_name_existing_objects_links_and_peers(scale: Scale) -> None:
     objects = recipes(scale)
     every = cases(scale)
     assert len({case.name for case in every}) == len(every)
@@ -140,7 +140,7 @@ def test_ratio_takes_the_highest_floor_and_of_each_the_cheapest_way() -> None:
     assert target.verdict(_run(a=6, b=9, c=4)).met is None
 
 
-def test_faster_tells_where_it_is_not() -> None:
+def test_faster_names_the_cases_that_are_slower() -> None:
     target = Faster("", HIGHDICOM, LOCAL)
     assert target.verdict(_run(**{ENGINE: 1.0, HIGHDICOM: 2.0})).met
     slower = target.verdict(_run(**{ENGINE: 2.0, HIGHDICOM: 1.0}))
@@ -155,7 +155,7 @@ def test_newer_rows_replace_those_of_their_case() -> None:
     assert old.replaced([]) == old
 
 
-def test_comparison_tells_how_images_differ() -> None:
+def test_comparison_describes_the_difference_of_images() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert compare(image, image.copy()).text == "equal"
     assert compare(image, image[::-1]).text == "differ by ≤ 8"
