@@ -1,4 +1,4 @@
-"""Cases: an object, what is read of it, over which links and by which readers."""
+"""Cases of the measurements: an object, a selection of it, links and readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selections: what a measurement reads of an object, at any scale."""
+"""Selections of an object that measurements read, at any scale."""
 
 from __future__ import annotations
 

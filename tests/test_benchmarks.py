@@ -7,17 +7,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openslide
 import pytest
 from benchmarks import ROOT
 from benchmarks.cases import GROUPS, cases
-from benchmarks.measure import compare
-from benchmarks.objects import recipes
-from benchmarks.peers import ENGINE, HIGHDICOM, PEERS
+from benchmarks.measure import compare, take_turns
+from benchmarks.objects import Object, recipes
+from benchmarks.peers import ENGINE, HIGHDICOM, PEERS, Peer, Task
+from benchmarks.peers.openslide import OpenSlide
+from benchmarks.peers.wsidicom import Wsidicom
 from benchmarks.results import Row, Run, load
 from benchmarks.scale import FULL, QUICK, Scale
-from benchmarks.store import LINKS, LOCAL
+from benchmarks.selection import Selection
+from benchmarks.store import LINKS, LOCAL, Place
 from benchmarks.targets import Cell, Faster, Ratio, targets
 
 SECONDS = 240
@@ -160,3 +165,73 @@ def test_comparison_describes_the_difference_of_images() -> None:
     assert compare(image, image.copy()).text == "equal"
     assert compare(image, image[::-1]).text == "differ by ≤ 8"
     assert compare(image, image[:2]).text.startswith("shape")
+
+
+def _slide(side: int = 1000) -> Object:
+    """Return a slide of tiles of 256 that is not written."""
+    offsets = np.zeros(16, np.int64)
+    return Object(Path("slide"), "slide", None, (side, side), 256, offsets, offsets)
+
+
+def test_scattered_regions_differ_and_lie_inside() -> None:
+    selection = Selection("region", 256, 300, scattered=True)
+    tasks = selection.tasks(_slide(), 50)
+    assert [task.rows for task in tasks] == [task.rows for task in selection.tasks(_slide(), 50)]
+    assert len({(task.rows, task.columns) for task in tasks}) == 50
+    for task in tasks:
+        assert 0 <= task.rows[0] == task.rows[1] - 256 <= 1000 - 256
+        assert 0 <= task.columns[0] == task.columns[1] - 300 <= 1000 - 300
+        assert task.stays_open
+    first = dataclasses.replace(selection, opens=True).tasks(_slide(), 1)
+    assert not first[0].stays_open
+
+
+class _Recorder(Peer):
+    """A peer that records its openings and reads, wrong from a round on."""
+
+    def __init__(self, wrong_from: int = 99) -> None:
+        super().__init__()
+        self.openings = 0
+        self.reads_done: list[tuple[int, int]] = []
+        self.wrong_from = wrong_from
+
+    def open(self, place: Place, task: Task) -> object:
+        self.openings += 1
+        return self
+
+    def region(self, opened: Any, task: Task) -> Any:
+        self.reads_done.append(task.rows)
+        return np.full((2, 2), task.rows[0] + (len(self.reads_done) > self.wrong_from))
+
+
+def test_every_peer_reads_the_same_regions_of_an_object_that_stays_open() -> None:
+    tasks = Selection("region", 256, 256, scattered=True).tasks(_slide(), 5)
+    peers = {"a": _Recorder(), "b": _Recorder(), "c": _Recorder(wrong_from=3)}
+    outcomes = take_turns(peers, tasks, Place("slide"), None, patience=99)
+    for peer in peers.values():
+        assert peer.openings == 1
+        assert peer.reads_done == [task.rows for task in (tasks[0], *tasks)]
+    assert {name: outcome.pixels for name, outcome in outcomes.items()} == {
+        "a": "equal",
+        "b": "equal",
+        "c": "differ by ≤ 1",
+    }
+
+
+def test_peers_of_patches_cache_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capacities: list[int] = []
+
+    class Cache(openslide.OpenSlideCache):
+        def __init__(self, capacity: int) -> None:
+            capacities.append(capacity)
+            super().__init__(capacity)
+
+    monkeypatch.setattr("benchmarks.peers.openslide.OpenSlideCache", Cache)
+    target = recipes(QUICK)["slide-eot"].write(tmp_path / "slide.dcm")
+    (task,) = Selection("region", 256, 256, scattered=True).tasks(target, 1)
+    place = Place(str(target.path))
+    OpenSlide().open(place, task)
+    assert capacities == [0]
+    slide = Wsidicom().open(place, task)
+    for cache in (slide._source._decoded_frame_cache, slide._source._encoded_frame_cache):
+        assert cache._size == 0
