@@ -1,4 +1,4 @@
-"""One SOP instance: what reading needs of it, and what laying it out needs."""
+"""One SOP instance, opened: its header, per-frame columns and frames."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from xarray_dicom.transfer_syntax import require_frames
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """An instance with its header and per-frame columns: what laying it out needs.
+    """An instance with its header, per-frame columns and frames.
 
     Attributes
     ----------
-    source
-        Bytes of the object.
+    location
+        URL or path of the object, fit to be shown.
     dataset
         File meta and data set, without pixel data and per-frame functional groups.
     columns
@@ -46,19 +46,14 @@ class Instance:
     frame_source
         Its frames; None for an object without pixels.
     conversions
-        What was converted already; the instances of a series share it.
+        Values that were converted before; the instances of a series share them.
     """
 
-    source: ByteSource
+    location: str
     dataset: Dataset
     columns: dict[Path, Column]
     frame_source: FrameSource | None
     conversions: Conversions = field(default_factory=Conversions, repr=False)
-
-    @property
-    def location(self) -> str:
-        """Where the object lies, fit to be shown."""
-        return self.source.location
 
     @property
     def frames(self) -> FrameSource:
@@ -76,13 +71,13 @@ class Instance:
         return self.frame_source
 
     def get(self, keyword: str) -> Any:
-        """Value of an element at the root; None where it is absent."""
+        """Return the value of an element at the root; None where it is absent."""
         return self.conversions.value(self.dataset, tag(keyword))
 
     def column(self, keyword: str) -> Column | None:
-        """Values of an element in every frame: per-frame group, else shared group, else root.
+        """Return an element's values per frame: of its per-frame group, shared group, or the root.
 
-        Values are shaped ``(frames, multiplicity)``; None where the element is nowhere.
+        Values have shape ``(frames, multiplicity)``; None where the element is absent.
         """
         group = FUNCTIONAL_GROUPS.get(keyword)
         try:
@@ -91,11 +86,21 @@ class Instance:
             return self._at_root(tag(keyword), _dictionary_vr(keyword))
         except (ValueError, TypeError, OverflowError) as error:
             raise CorruptDicomError(
-                f"{self.location}: {keyword} {tag_name(tag(keyword))} can't be read: {error}"
+                f"{keyword} {tag_name(tag(keyword))} can't be read: {error}",
+                location=self.location,
+                tag=keyword,
             ) from error
 
     def pointed(self, element: int, group: int | None) -> Column | None:
-        """Values of `element` inside functional group `group`, as a dimension points to it."""
+        """Return the values of an element that a dimension points to.
+
+        Parameters
+        ----------
+        element
+            Tag of the element.
+        group
+            Tag of the functional group that it is in; None for the root.
+        """
         path = (element,) if group is None else (group, element)
         found = self.columns.get(path)
         if found is not None and found.count.any():
@@ -113,7 +118,7 @@ class Instance:
         return None if group is None else self._at_root(element)
 
     def _at_root(self, element: int, vr: str = "") -> Column | None:
-        """Value of a root element as that of every frame, as if it were of `vr`."""
+        """Return the value of a root element, read as `vr`, for every frame."""
         dataset = self.dataset
 
         def convert() -> Column | None:
@@ -126,12 +131,12 @@ class Instance:
         return self.conversions.once(dataset, element, (vr, self.frames.n_frames), convert)
 
     def per_frame(self, keyword: str) -> Column | None:
-        """Values in the per-frame functional groups alone; None where no frame has one."""
+        """Return values of the per-frame functional groups alone; None where no frame has one."""
         found = self.columns.get((tag(FUNCTIONAL_GROUPS[keyword]), tag(keyword)))
         return found if found is not None and found.count.any() else None
 
     def floats(self, keyword: str, width: int) -> NDArray[np.float64] | None:
-        """Numbers of an element in every frame, shape ``(frames, width)``; None if nowhere.
+        """Return an element's numbers per frame, shape ``(frames, width)``; None if absent.
 
         Raises
         ------
@@ -144,13 +149,15 @@ class Instance:
         wrong = np.flatnonzero(column.count != width)
         if len(wrong):
             raise CorruptDicomError(
-                f"{self.location}: {keyword} has {int(column.count[wrong[0]])} values in frame "
-                f"{int(wrong[0]) + 1}, not {width}"
+                f"{keyword} has {int(column.count[wrong[0]])} values in frame "
+                f"{int(wrong[0]) + 1}, not {width}",
+                location=self.location,
+                tag=keyword,
             )
         return np.asarray(column.values[:, :width], np.float64)
 
     def shared(self, keyword: str) -> Any:
-        """Value of an element that all frames share, from its shared group or the root."""
+        """Return the value that all frames share, from the shared group or the root."""
         shared = _first_item(self.dataset, "SharedFunctionalGroupsSequence")
         group = FUNCTIONAL_GROUPS.get(keyword)
         if shared is not None and group is not None:
@@ -203,8 +210,8 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
     if header.inflated is not None:
         source = InflatedSource(source, header.inflated)
     if header.pixel is None:
-        return Instance(source, dataset, {}, None)
-    with values_read(source.location, OSError):
+        return Instance(source.location, dataset, {}, None)
+    with located(source.location), values_read(source.location, OSError):
         pixel_format = common_format(header, header.pixel, source.location)
         n_frames = _number_of_frames(dataset)
         wanted = {} if header.per_frame is None else wanted_paths(dataset)
@@ -219,7 +226,7 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
     else:
         place = replace(header, dataset=Dataset(), per_frame=None)
         frames = ScannedFrames(source, pixel_format, n_frames, place)
-    return Instance(source, dataset, columns, frames)
+    return Instance(source.location, dataset, columns, frames)
 
 
 def _number_of_frames(dataset: Dataset) -> int:

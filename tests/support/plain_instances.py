@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from xarray_dicom.frames.source import EncodedFrames
+from xarray_dicom.frames.source import Budget, EncodedFrames
 from xarray_dicom.instance import Instance
 from xarray_dicom.parsing.elements import Column, Path
 from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag
@@ -27,18 +27,13 @@ class UnreadableFrames:
     n_frames: int
     location: str
 
-    def fetch(self, frame_numbers: NDArray[np.int64], budget: int) -> AsyncIterator[EncodedFrames]:
+    def fetch(
+        self, frame_numbers: NDArray[np.int64], budget: Budget
+    ) -> AsyncIterator[EncodedFrames]:
         raise AssertionError("a layout reads no frame")
 
     async def verify(self) -> None:
         raise AssertionError("a layout reads no frame")
-
-
-@dataclass(frozen=True)
-class NoBytes:
-    """Byte source that has a location and nothing else."""
-
-    location: str
 
 
 def item(**attributes: Any) -> Sequence:
@@ -131,4 +126,4 @@ def plain_instance(
         element="FloatPixelData" if stored.kind == "f" else "PixelData",
     )
     frames = UnreadableFrames(pixel_format, n_frames, location) if has_pixels else None
-    return Instance(NoBytes(location), dataset, columns(per_frame or {}), frames)  # type: ignore[arg-type]
+    return Instance(location, dataset, columns(per_frame or {}), frames)

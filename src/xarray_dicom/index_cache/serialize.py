@@ -220,7 +220,7 @@ def _decoded(record: bytes, source: ByteSource) -> tuple[Instance, list[str]]:
         place = _unscanned(head["unscanned"])
         instance = ScannedFrames(source, pixel_format, n_frames, place)
     notices = [text(notice).replace(_HERE, location) for notice in head["notices"]]
-    return Instance(source, dataset, columns, instance), notices
+    return Instance(location, dataset, columns, instance), notices
 
 
 def _format(told: dict[str, Any]) -> PixelFormat:
