@@ -99,9 +99,8 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, xr.Data
 def test_a_volume(volume: tuple[xr.Dataset, Any]) -> None:
     dataset, expected = volume
     np.testing.assert_array_equal(dataset.image.values, expected.reshape(dataset.image.shape))
-    np.testing.assert_array_equal(
-        dataset.image[..., 2, 5:7, ::3], dataset.image.values[..., 2, 5:7, ::3]
-    )
+    part = expected.reshape(dataset.image.shape)[..., 2, 5:7, ::3]
+    np.testing.assert_array_equal(dataset.image[..., 2, 5:7, ::3], part)
 
 
 def test_a_slide(tiles: tuple[xr.Dataset, xr.Dataset]) -> None:
