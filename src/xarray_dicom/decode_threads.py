@@ -1,4 +1,4 @@
-"""Threads that decode: how many, for whom, and whose turn it is."""
+"""Threads that decode frames, shared fairly by the reads of a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def cpu_count() -> int:
-    """Processors that this process may run on."""
+    """Return the number of processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -34,7 +34,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """Whoever waits for a call of `run`: takes turns with others at decoding."""
+    """Caller of `run`, which takes turns with others at decoding."""
 
     slots: Slots
 
@@ -145,7 +145,7 @@ class DecodePool(Executor):
 
 
 class DecodeThreads:
-    """How many decode threads a read may occupy, by who asks for it.
+    """Limits on the decode threads that a read may occupy, by its caller.
 
     All of them, but for a task of dask no more than its worker has threads, all workers of
     this process together: the other processors are other workers'.
@@ -158,7 +158,7 @@ class DecodeThreads:
         self._workers: WeakSet[Any] = WeakSet()
 
     def slots(self) -> Slots:
-        """Those for a read that this thread asks for."""
+        """Return the slots for a read by the calling thread."""
         distributed = sys.modules.get("distributed")
         try:
             worker = distributed.get_worker() if distributed else None

@@ -1,4 +1,4 @@
-"""From what a user names to datasets."""
+"""Objects that a user names, opened as datasets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OpenOptions:
 
 
 def open_image(obj: Any, options: OpenOptions) -> xr.Dataset:
-    """The one image that `obj` holds, or the one in ``options.group``.
+    """Open the one image of `obj`, or the one in ``options.group``.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def open_image(obj: Any, options: OpenOptions) -> xr.Dataset:
 
 
 def open_images(obj: Any, options: OpenOptions) -> dict[str, xr.Dataset]:
-    """All images that `obj` holds, by their path in the tree; the root has attributes alone."""
+    """Open all images of `obj`, by their path in the tree; the root has attributes alone."""
     layouts, name = _layouts(obj, options)
     if options.group is not None:
         wanted = options.group.strip("/")
@@ -91,7 +91,7 @@ def open_images(obj: Any, options: OpenOptions) -> dict[str, xr.Dataset]:
 
 
 def _root(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """A dataset without variables: the attributes that all images share."""
+    """Return a dataset without variables that has the attributes shared by all images."""
     first, *others = datasets
     attrs = {
         key: value
@@ -140,7 +140,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
 
 
 async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[Instance], bool]:
-    """Every instance that `obj` names, and whether it named just one object."""
+    """Open every instance that `obj` names; return also if it named a single object."""
     sources = await expand(obj, options.storage_options, skip=(SUFFIX,))
     cache = cache_for(sources[0], options.index_cache)
     several = isinstance(obj, list | tuple) or len(sources) > 1

@@ -112,7 +112,7 @@ class Lease:
         return self
 
     def release(self) -> None:
-        """Hold them no longer; without effect where they never were held."""
+        """Give the bytes back; without effect if they never were held."""
         with self._lock:
             if not self._holders:
                 return
@@ -137,7 +137,7 @@ class Runtime:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The private event loop, running in a daemon thread."""
+        """Private event loop, running in a daemon thread."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -156,7 +156,7 @@ class Runtime:
             return self._decode
 
     def slots(self) -> Slots:
-        """Decode threads for a read that this thread asks for; see `DecodeThreads`."""
+        """Return the decode threads for a read by the calling thread; see `DecodeThreads`."""
         return self._decode_threads.slots()
 
     @property
@@ -168,7 +168,7 @@ class Runtime:
             return self._storage
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` returned the first time that this process asked for `key`."""
+        """Return the object that this process shares under `key`, made once by `make`."""
         with self._lock:
             if key in self._shared:
                 found: T = self._shared[key]
@@ -178,8 +178,8 @@ class Runtime:
             kept: T = self._shared.setdefault(key, made)
             return kept
 
-    def known(self, key: Hashable) -> Any:
-        """What `shared` gave for `key` before; None if nobody asked for it yet."""
+    def peek(self, key: Hashable) -> Any:
+        """Return the object shared under `key`; None if it was not made yet."""
         with self._lock:
             return self._shared.get(key)
 
@@ -237,7 +237,7 @@ class Runtime:
         return future
 
     def on_loop(self) -> bool:
-        """Whether the caller runs in the loop's own thread."""
+        """Return True if the caller runs in the loop's own thread."""
         return self._thread is not None and threading.current_thread() is self._thread
 
 
@@ -249,7 +249,7 @@ _inherited: list[Runtime] = []
 
 
 def runtime() -> Runtime:
-    """The runtime of this process."""
+    """Return the runtime of this process."""
     return _runtime
 
 
@@ -304,7 +304,7 @@ def _yield_to_loop() -> Generator[Any, None, None]:
 
 
 async def enter_loop() -> None:
-    """Go on on the private event loop; whoever waits for a network awaits this first."""
+    """Continue on the private event loop: to be awaited before waiting for a network."""
     if not runtime().on_loop():
         await _yield_to_loop()
 

@@ -28,7 +28,7 @@ POINTS_AT_ONCE = 2**21
 
 
 class DicomArray(BackendArray):
-    """Frames as an array that reads what is asked of it, when it is asked.
+    """Array of frames that reads a selection when its values are needed.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def _checked(indices: Any, size: int) -> NDArray[np.int64]:
 
 
 def _separable(key: tuple[Any, ...], arrays: list[int], ndim: int) -> list[int | None] | None:
-    """The one dimension along which each array varies, or None if that isn't so."""
+    """Return the dimension along which each index array varies; None if one has several."""
     dims: list[int | None] = []
     for axis in arrays:
         shape = np.shape(key[axis])

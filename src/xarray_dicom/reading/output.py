@@ -1,4 +1,4 @@
-"""The output of a read, and how decoded frames come into it."""
+"""The output of a read, and the placement of decoded frames in it."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Output:
     Parameters
     ----------
     array
-        What is read.
+        Frames that are read.
     shape
         Shape of the output without samples: ``(rows, y, x)``, or ``(points,)``.
     channels
         Samples to keep, for colour.
     plan
-        What will be placed.
+        Frames to place, and where they go.
 
     Attributes
     ----------
     pixels
         The output.
     is_blank
-        Whether frames may be placed already, or `blank` must fill it first.
+        True if frames may be placed at once; else `blank` must fill it first.
     independent
-        Whether no pixel is filled by more than one frame, so that frames may be placed in any
+        True if no pixel is filled by more than one frame, so that frames may be placed in any
         order, and many at once.
     """
 
@@ -77,7 +77,7 @@ class Output:
         )
 
     def blank(self) -> None:
-        """Fill the output with what is shown where no frame is."""
+        """Fill the output with the value of places without a frame."""
         self.pixels[...] = self._fill
         self.is_blank = True
 
@@ -100,7 +100,7 @@ class Output:
                 plane[into] = picked
 
     def direct(self, target: Target) -> Pixels | None:
-        """The part of the output that is to be one whole frame as decoded, if it is contiguous."""
+        """Return the part of the output that a codec may decode a whole frame into, or None."""
         if not self._direct or len(target.rows) != 1 or not _sliced(target.into_y, target.into_x):
             return None
         part: Pixels = self.pixels[target.rows[0], target.into_y, target.into_x]
@@ -136,7 +136,7 @@ class Output:
         self.pixels[where] = values if self.channels is None else values[..., self.channels]
 
     def _planes(self, target: Target, beside: Pixels) -> Iterator[tuple[Pixels, Pixels, Any]]:
-        """The planes of `beside` and of the output that `target` fills, and where."""
+        """Yield the planes of an array like the output, and of the output, that `target` fills."""
         if not len(target.rows):
             yield beside, self.pixels, target.into_y
         for row in target.rows:
@@ -172,12 +172,12 @@ def _pick(frame: Pixels, target: Target, outer: bool) -> Pixels:
 
 
 def _like(mask: Pixels, pixels: Pixels) -> Pixels:
-    """`mask` of places, for pixels that may have samples."""
+    """Return `mask`, with an axis of samples where `pixels` have one."""
     return mask if mask.ndim == pixels.ndim else mask[..., None]
 
 
 def _where(shape: tuple[int, ...], *picks: Picks) -> Any:
-    """An index that picks on each of the first axes of `shape` by itself."""
+    """Return an index that picks on each of the first axes of `shape` separately."""
     if sum(not isinstance(pick, slice) for pick in picks) < 2:
         return picks
     return np.ix_(*(np.arange(size)[pick] for size, pick in zip(shape, picks, strict=False)))
@@ -188,7 +188,7 @@ def _sliced(*picks: Any) -> bool:
 
 
 def _progression(positions: NDArray[np.int64]) -> Picks:
-    """Positions as a slice if they are evenly spaced, ascending or descending."""
+    """Return evenly spaced positions, ascending or descending, as a slice."""
     first, last = int(positions[0]), int(positions[-1])
     step = int(positions[1]) - first if len(positions) > 1 else 1
     if not step or (np.diff(positions) != step).any():

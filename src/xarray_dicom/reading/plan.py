@@ -1,4 +1,4 @@
-"""Selection → frames, and where the pixels of each go. Pure: arrays in, arrays out."""
+"""Plan of a read: frames that a selection touches, and where their pixels go. No I/O."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Run:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """First position, and one past the last."""
+        """First position, and one behind the last."""
         return self.start, self.start + (self.count - 1) * self.step + 1
 
     def positions(self) -> Int64s:
-        """Every position."""
+        """Return every position."""
         return self.start + self.step * np.arange(self.count, dtype=np.int64)
 
     def overlap(self, start: int, size: int) -> tuple[Picks, Picks, int]:
-        """What of ``start:start + size`` is picked: inside it, in the output, how many."""
+        """Return the picks inside ``start:start + size``, their place in the output, and their number."""
         first = max(0, -(-(start - self.start) // self.step))
         stop = min(self.count, -(-(start + size - self.start) // self.step))
         if stop <= first:
@@ -61,7 +61,7 @@ class Scatter:
 
     @classmethod
     def of(cls, asked: Int64s) -> Scatter:
-        """Sort the positions once; every frame then finds its own by bisection."""
+        """Sort the positions once, so that each frame finds its own by bisection."""
         order = np.argsort(asked, kind="stable")
         return cls(asked, order, asked[order])
 
@@ -72,15 +72,15 @@ class Scatter:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """First position, and one past the last."""
+        """First position, and one behind the last."""
         return int(self.ascending[0]), int(self.ascending[-1]) + 1
 
     def positions(self) -> Int64s:
-        """Every position."""
+        """Return every position."""
         return self.asked
 
     def overlap(self, start: int, size: int) -> tuple[Picks, Picks, int]:
-        """What of ``start:start + size`` is picked: inside it, in the output, how many."""
+        """Return the picks inside ``start:start + size``, their place in the output, and their number."""
         low, high = np.searchsorted(self.ascending, (start, start + size))
         return self.ascending[low:high] - start, self.order[low:high], int(high - low)
 
@@ -89,7 +89,7 @@ AxisPicks = Run | Scatter
 
 
 def axis_picks(key: AxisKey, size: int) -> AxisPicks:
-    """The positions that `key` picks on an axis of `size`.
+    """Return the positions that `key` picks on an axis of `size`.
 
     Raises
     ------
@@ -128,7 +128,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets(Sequence[Target]):
-    """The targets of an orthogonal selection as columns, each made when it is asked for.
+    """Targets of an orthogonal selection as columns; each is made on access.
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ class Targets(Sequence[Target]):
         return Target(int(self.frame[index]), rows, from_y, from_x, into_y, into_x)
 
     def rows_of(self, first: int, last: int) -> Int64s:
-        """Rows of the targets ``first:last``, one target after another."""
+        """Return the rows of the targets ``first:last``, one target after another."""
         return self.rows[(self.ends[first - 1] if first else 0) : self.ends[last - 1]]
 
 
@@ -283,7 +283,13 @@ def _rows(cell: Int64s, by_cell: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, 
 def _overlaps(
     picks: AxisPicks, size: int, starts: Int64s
 ) -> tuple[list[tuple[Picks, Picks]], Int64s, NDArray[np.intp]]:
-    """The different overlaps of frames at `starts`; for each frame how many picks, and which."""
+    """Return the distinct overlaps of frames at `starts`, and for each frame its picks and overlap.
+
+    Returns
+    -------
+    tuple
+        The distinct overlaps; for each frame how many positions it has; and which overlap.
+    """
     if len(starts) <= FEW:
         # For few frames a dictionary is ten times as fast as `unique`.
         values = starts.tolist()
@@ -301,7 +307,7 @@ def _overlaps(
 
 
 def _visible(hits: Hits, overlapping: bool) -> Hits:
-    """Leave out frames that a later one hides wholly."""
+    """Drop frames that a later one hides entirely."""
     if not overlapping:
         return hits
     top = last_of_each(hits.cell, hits.y, hits.x)

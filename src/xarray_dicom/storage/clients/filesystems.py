@@ -78,7 +78,7 @@ async def filesystem_of(
         combined = {**kind._get_kwargs_from_urls(url), **options}
         key = ("filesystem", protocol, frozen(combined))
         # To wake a thread takes longer than all else here.
-        filesystem = current.known(key) or await in_thread(
+        filesystem = current.peek(key) or await in_thread(
             current.shared, key, lambda: _make(protocol, kind, combined)
         )
         return filesystem, kind._strip_protocol(url)
