@@ -23,7 +23,7 @@ from support.kinds import NAMES, content, kind
 from support.records import difference
 from support.servers import Server
 from xarray_dicom import CorruptDicomError, DicomWarning
-from xarray_dicom.index_cache.checksummed import seal, unseal
+from xarray_dicom.index_cache.checksummed import add_checksum, verified_payload
 from xarray_dicom.storage import RecordingSource, open_source
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -224,10 +224,10 @@ class TestDamage:
         path, cache = put("slide-eot", tmp_path), tmp_path / "cache"
         fresh = opened(path, cache)
         (entry,) = entries(cache)
-        payload = unseal(entry.read_bytes())
+        payload = verified_payload(entry.read_bytes())
         assert payload is not None
         for nonsense in (b"", b"\xff" * 100, payload[:40], payload + b"\0", payload[::-1]):
-            entry.write_bytes(seal(nonsense))
+            entry.write_bytes(add_checksum(nonsense))
             assert difference(opened(path, cache), fresh) == ""
 
 

@@ -13,9 +13,14 @@ from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line
 from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.scanned import ScannedFrames
-from xarray_dicom.index_cache import learn, recall
-from xarray_dicom.index_cache.cache import SIDECAR, BlobCache, cache_to_fill
-from xarray_dicom.index_cache.checksummed import SUFFIX
+from xarray_dicom.index_cache import (
+    ENTRY_SUFFIX,
+    SIDECAR,
+    IndexCache,
+    choose_cache_to_fill,
+    open_and_store,
+    open_from_cache,
+)
 from xarray_dicom.instance import Instance
 from xarray_dicom.opening import FIRST_OF_MANY
 from xarray_dicom.progress import Progress, progress
@@ -41,7 +46,7 @@ class Job:
     """
 
     source: ByteSource
-    cache: BlobCache
+    cache: IndexCache
     may_be_prefix: bool
 
 
@@ -139,7 +144,7 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
     jobs = []
     for prefix in tally.prefixes:
         try:
-            sources = await list_folder(prefix.source, skip=(SUFFIX,))
+            sources = await list_folder(prefix.source, skip=(ENTRY_SUFFIX,))
             jobs += [Job(source, prefix.cache, may_be_prefix=False) for source in sources]
         except Exception as error:
             tally.failed.append(one_line(error))
@@ -148,8 +153,8 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
 
 
 async def _jobs_of(url: str, arguments: argparse.Namespace) -> list[Job]:
-    sources = await expand(url, storage_options(url, arguments), skip=(SUFFIX,))
-    cache = cache_to_fill(sources[0], SIDECAR if arguments.sidecar else arguments.cache)
+    sources = await expand(url, storage_options(url, arguments), skip=(ENTRY_SUFFIX,))
+    cache = choose_cache_to_fill(sources[0], SIDECAR if arguments.sidecar else arguments.cache)
     return [Job(source, cache, may_be_prefix=len(sources) == 1) for source in sources]
 
 
@@ -193,7 +198,7 @@ async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -
         bar.update(1)
 
 
-async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
+async def _index_one(source: ByteSource, cache: IndexCache, scan: bool) -> bool:
     """Open and record one object.
 
     Parameters
@@ -215,12 +220,12 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
     DicomError, OSError
         If it can't be opened or recorded.
     """
-    opened = await recall(source, cache)
+    opened = await open_from_cache(source, cache)
     if opened is not None and (_is_located(opened) or not scan):
         return False
     if opened is None:
-        opened, recorded = await learn(source, cache, first=FIRST_OF_MANY)
-        if not recorded:
+        opened, has_entry = await open_and_store(source, cache, first=FIRST_OF_MANY)
+        if not has_entry:
             raise DicomError(
                 "nothing is kept of it: its store tells no version of objects, or its frames are "
                 "arranged by something that is not to be kept",
