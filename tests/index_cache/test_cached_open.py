@@ -22,7 +22,7 @@ from xarray_dicom.index_cache import (
 from xarray_dicom.index_cache.local_folder import LocalFolder
 from xarray_dicom.index_cache.serialize import serialize
 from xarray_dicom.instance import Instance, open_instance
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import BytesSource, Fingerprint, Head
 from xarray_dicom.storage.source import ByteSource
 
@@ -76,11 +76,13 @@ class Dictionary:
 
     async def read(self, name: str, source: ByteSource) -> bytes | None:
         """Read after the loop has done something else."""
+        await enter_loop()
         await asyncio.sleep(0)
         return self.entries.get(name)
 
     async def write(self, name: str, source: ByteSource, content: bytes) -> None:
         """Write after the loop has done something else."""
+        await enter_loop()
         await asyncio.sleep(0)
         self.entries[name] = content
 
@@ -167,8 +169,12 @@ class TestOnTheLoop:
                 return await super().read(name, source)
 
         source, cache = Object(content, immediate=False), IndexCache(Store())
-        lookup = asyncio.wait_for(open_from_cache(source, cache), 10)
-        assert run(lookup) is None
+
+        async def look_up() -> Instance | None:
+            await enter_loop()
+            return await asyncio.wait_for(open_from_cache(source, cache), 10)
+
+        assert run(look_up()) is None
         assert sorted(running) == ["entry", "version"]
 
     def test_a_missing_object_cancels_the_lookup(self) -> None:
@@ -189,6 +195,7 @@ class TestOnTheLoop:
                 return None
 
         async def look_up() -> None:
+            await enter_loop()
             with pytest.raises(FileNotFoundError):
                 await open_from_cache(Missing(b"", immediate=False), IndexCache(Slow()))
             await asyncio.sleep(0)

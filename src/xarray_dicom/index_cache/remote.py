@@ -94,6 +94,8 @@ def _without_slash(url: str) -> str:
 
 
 async def _read(entry: FsspecSource) -> bytes | None:
+    if not is_immediate(entry):
+        await enter_loop()
     head = await entry.open(FIRST_REQUEST)
     if stored_size(head.content) != head.fingerprint.size:
         return None
@@ -104,11 +106,10 @@ async def _read(entry: FsspecSource) -> bytes | None:
 
 async def _write(entry: FsspecSource, content: bytes) -> None:
     with entry.errors_named("the entry of the index cache"):
-        is_local = protocol_of(entry.url) in ("file", "local") and not split_link(entry.url)[1]
-        if not is_local:
+        if not is_immediate(entry):
             await enter_loop()
         filesystem, path = await filesystem_of(entry.url, entry.storage_options)
-        if is_local:
+        if protocol_of(entry.url) in ("file", "local") and not split_link(entry.url)[1]:
             await in_thread(write_atomically, path, content, 0o666)
             return
         try:
