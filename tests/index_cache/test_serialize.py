@@ -64,9 +64,9 @@ def serialized(one: Instance, *warnings: DicomWarning) -> bytes:
 
 
 def again(one: Instance, source: ByteSource) -> Instance:
-    found = deserialize(serialized(one), source)
-    assert found is not None
-    return found.instance
+    restored = deserialize(serialized(one), source)
+    assert restored is not None
+    return restored.instance
 
 
 def ct(tmp_path: Path, syntax: str = ExplicitVRLittleEndian, **attributes: Any) -> Path:
@@ -104,10 +104,10 @@ class TestSections:
     def test_arrays(self, array: np.ndarray) -> None:
         sections = SectionWriter()
         stored = json.loads(json.dumps(sections.add_array(array)))
-        found = SectionReader(sections.to_bytes()).read_array(stored)
-        assert found.dtype == array.dtype.newbyteorder("<")
+        restored = SectionReader(sections.to_bytes()).read_array(stored)
+        assert restored.dtype == array.dtype.newbyteorder("<")
         # Bit for bit, whatever kind of NaN.
-        assert found.tobytes() == array.astype(found.dtype).tobytes()
+        assert restored.tobytes() == array.astype(restored.dtype).tobytes()
 
     def test_even_steps_cost_next_to_nothing(self) -> None:
         numbers = np.arange(100_000, dtype=np.int64) * 1234 + 5678
@@ -155,8 +155,8 @@ class TestOffsets:
     def test_round_trip(self, offsets: Any) -> None:
         sections = SectionWriter()
         stored = write_offsets(offsets, sections)
-        found = read_offsets(stored, SectionReader(sections.to_bytes()), offsets.n_frames)
-        assert _state(found) == _state(offsets)
+        restored = read_offsets(stored, SectionReader(sections.to_bytes()), offsets.n_frames)
+        assert _state(restored) == _state(offsets)
 
     def test_every_class_has_a_serializer(self) -> None:
         assert {one.offsets_class for one in OFFSET_SERIALIZERS.values()} == {
@@ -182,16 +182,16 @@ class TestEntry:
     def test_every_kind(self, name: str, tmp_path: Path) -> None:
         for path in objects(name, tmp_path):
             one, source = opened(path)
-            found = again(one, source)
-            assert found.frames.format == one.frames.format
-            assert found.frames.n_frames == one.frames.n_frames
-            assert found.frames.has_offsets == one.frames.has_offsets == kind(name).has_table
-            assert found.columns.keys() == one.columns.keys()
+            restored = again(one, source)
+            assert restored.frames.format == one.frames.format
+            assert restored.frames.n_frames == one.frames.n_frames
+            assert restored.frames.has_offsets == one.frames.has_offsets == kind(name).has_table
+            assert restored.columns.keys() == one.columns.keys()
             for element, column in one.columns.items():
-                np.testing.assert_array_equal(found.columns[element].values, column.values)
-                np.testing.assert_array_equal(found.columns[element].count, column.count)
-                assert found.columns[element].values.dtype == column.values.dtype
-            for element in found.dataset:
+                np.testing.assert_array_equal(restored.columns[element].values, column.values)
+                np.testing.assert_array_equal(restored.columns[element].count, column.count)
+                assert restored.columns[element].values.dtype == column.values.dtype
+            for element in restored.dataset:
                 assert element.tag in header_subset.ALLOWED
                 if header_subset.ALLOWED[element.tag] is None:
                     assert element == one.dataset[element.tag]
@@ -219,15 +219,15 @@ class TestEntry:
             "KVP": "",
         }
         one, source = opened(ct(tmp_path, syntax, **written))
-        found = again(one, source)
+        restored = again(one, source)
         for keyword in written:
             if keyword != "SmallestImagePixelValue":
-                assert found.dataset[keyword] == one.dataset[keyword]
-                assert found.dataset[keyword].VR == one.dataset[keyword].VR
-        assert "SmallestImagePixelValue" not in found.dataset
+                assert restored.dataset[keyword] == one.dataset[keyword]
+                assert restored.dataset[keyword].VR == one.dataset[keyword].VR
+        assert "SmallestImagePixelValue" not in restored.dataset
         # Decimal strings as they are spelled.
-        assert found.dataset.EchoTime.original_string == "2.50"
-        (layouts, expected) = (lay_out([opened], OPTIONS, alone=True) for opened in (found, one))
+        assert restored.dataset.EchoTime.original_string == "2.50"
+        (layouts, expected) = (lay_out([opened], OPTIONS, alone=True) for opened in (restored, one))
         assert layouts[""].dataset_attrs == expected[""].dataset_attrs
 
     def test_texts_of_items_in_a_character_set_of_their_own(self, tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ class TestEntry:
     def test_columns_that_frames_share_are_one_row(self, tmp_path: Path) -> None:
         (path,) = objects("segmentation", tmp_path)
         one, source = opened(path)
-        found = again(one, source)
-        strides = {path: column.values.strides[0] for path, column in found.columns.items()}
+        restored = again(one, source)
+        strides = {path: column.values.strides[0] for path, column in restored.columns.items()}
         assert strides[0x00209113, 0x00200032] > 0
         assert strides[0x00289110, 0x00280030] == 0
 
@@ -295,12 +295,12 @@ class TestEntry:
         drawn = DicomWarning("is too short", location=one.location, frame=3, tag="PixelData")
         entry = serialized(one, drawn, DicomWarning("is odd", location=one.location))
         assert str(tmp_path).encode() not in entry
-        found = deserialize(entry, source)
-        assert found is not None
-        fields = [(w.message, w.location, w.frame, w.tag) for w in found.warnings]
+        restored = deserialize(entry, source)
+        assert restored is not None
+        fields = [(w.message, w.location, w.frame, w.tag) for w in restored.warnings]
         assert fields == [("is too short", None, 3, 0x7FE00010), ("is odd", None, None, None)]
-        found.warnings[0].complete(one.location)
-        assert str(found.warnings[0]) == str(drawn)
+        restored.warnings[0].complete(one.location)
+        assert str(restored.warnings[0]) == str(drawn)
 
     def test_offsets_found_later(self, tmp_path: Path) -> None:
         (path,) = objects("slide-no-table", tmp_path)
@@ -309,11 +309,11 @@ class TestEntry:
         offsets = run(one.frames.frame_offsets())
         whole = add_offsets(entry, offsets, [DicomWarning("some frames", location="here")])
         assert whole is not None
-        found = deserialize(whole, source)
-        assert found is not None
-        assert found.instance.frames.has_offsets
-        assert [str(warning) for warning in found.warnings] == ["some frames"]
-        assert _state(run(found.instance.frames.frame_offsets())) == _state(offsets)
+        restored = deserialize(whole, source)
+        assert restored is not None
+        assert restored.instance.frames.has_offsets
+        assert [str(warning) for warning in restored.warnings] == ["some frames"]
+        assert _state(run(restored.instance.frames.frame_offsets())) == _state(offsets)
         # A damaged entry can't be completed.
         assert add_offsets(entry[:50], offsets, []) is None
 
@@ -484,9 +484,9 @@ class TestPrivacy:
 
     def test_a_private_dimension(self, tmp_path: Path) -> None:
         one = self._pointing_to(tmp_path, 0x2001100A, "IS", "7")
-        found = again(one, one.frames.source)
-        assert found.columns[0x00189114, 0x2001100A].count.all()
-        shared = found.dataset.SharedFunctionalGroupsSequence[0]
+        restored = again(one, one.frames.source)
+        assert restored.columns[0x00189114, 0x2001100A].count.all()
+        shared = restored.dataset.SharedFunctionalGroupsSequence[0]
         assert shared[0x00189114].value[0][0x2001100A].value == 7
 
 

@@ -56,11 +56,27 @@ class EntryStore(Protocol):
         ...
 
     async def read(self, name: str, source: ByteSource) -> bytes | None:
-        """Read the entry of `source`, whose `entry_name` is `name`; None if there is none."""
+        """Read an entry; the parameters are those of `write`.
+
+        Returns
+        -------
+        bytes or None
+            None if there is no entry, or only a part of one.
+        """
         ...
 
     async def write(self, name: str, source: ByteSource, content: bytes) -> None:
-        """Put the entry of `source` in place, whole or not at all."""
+        """Put an entry in place, whole or not at all.
+
+        Parameters
+        ----------
+        name
+            What `entry_name` returns for the object.
+        source
+            The object.
+        content
+            The entry with its checksum.
+        """
         ...
 
 
@@ -88,7 +104,7 @@ class IndexCache:
         return self.store.answers_at_once(source)
 
     async def get(self, source: ByteSource) -> bytes | None:
-        """Return the entry that was put for `source`; None if there is none, or a damaged one."""
+        """Return the entry of `source`; None if there is none, or a damaged one."""
         name = entry_name(source)
         if name is None:
             return None

@@ -64,15 +64,17 @@ async def open_from_cache(source: ByteSource, cache: IndexCache) -> Instance | N
     entry = await _read_entry(source, cache)
     if entry is None:
         return None
-    is_small = len(entry) < _SMALL_ENTRY
-    found = deserialize(entry, source) if is_small else await in_thread(deserialize, entry, source)
-    if found is None:
+    if len(entry) < _SMALL_ENTRY:
+        stored = deserialize(entry, source)
+    else:
+        stored = await in_thread(deserialize, entry, source)
+    if stored is None:
         return None
     with located(source.location):
-        for warning in found.warnings:
+        for warning in stored.warnings:
             warn(warning.message, frame=warning.frame, tag=warning.tag)
-    _store_scanned_offsets(found.instance, source, cache, entry)
-    return found.instance
+    _store_scanned_offsets(stored.instance, source, cache, entry)
+    return stored.instance
 
 
 async def open_and_store(
