@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from xarray_dicom.errors import DicomWarning, located
+from xarray_dicom.errors import DicomWarning
 from xarray_dicom.frames.offsets import FrameOffsets
 from xarray_dicom.index_cache.cache import IndexCache
 from xarray_dicom.index_cache.remote import is_immediate
@@ -70,9 +70,8 @@ async def open_from_cache(source: ByteSource, cache: IndexCache) -> Instance | N
         stored = await in_thread(deserialize, entry, source)
     if stored is None:
         return None
-    with located(source.location):
-        for warning in stored.warnings:
-            warn(warning.message, frame=warning.frame, tag=warning.tag)
+    for warning in stored.warnings:
+        warn(warning.message, location=source.location, frame=warning.frame, tag=warning.tag)
     _store_scanned_offsets(stored.instance, source, cache, entry)
     return stored.instance
 

@@ -29,6 +29,9 @@ from xarray_dicom.storage.source import ByteSource
 #: Frames in one byte of an object, at most: of one bit each.
 _MAX_FRAMES_PER_BYTE = 8
 
+#: Names of the types of a pixel format's fields.
+_FORMAT_TYPES = {field.name: str(field.type) for field in fields(PixelFormat)}
+
 _PIXEL_ELEMENTS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 
 
@@ -128,8 +131,7 @@ def call_after_scan(
 
 
 def _read_format(stored: JsonObject) -> PixelFormat:
-    expected = {field.name: str(field.type) for field in fields(PixelFormat)}
-    if {name: type(value).__name__ for name, value in stored.items()} != expected:
+    if {name: type(value).__name__ for name, value in stored.items()} != _FORMAT_TYPES:
         raise EntryError("this is no pixel format")
     # One string for all instances of a series, also when they are pickled.
     values: dict[str, Any] = {
