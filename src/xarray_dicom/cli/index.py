@@ -40,7 +40,7 @@ class Job:
     source
         The object.
     cache
-        Cache that its record goes to.
+        Cache that the entry goes to.
     may_be_prefix
         True for an object that a URL names alone: it may be a prefix after all.
     """
@@ -199,32 +199,34 @@ async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -
 
 
 async def _index_one(source: ByteSource, cache: IndexCache, scan: bool) -> bool:
-    """Open and record one object.
+    """Open one object and store an entry of it.
 
     Parameters
     ----------
     source
         The object.
     cache
-        Cache that its record goes to.
+        Cache that the entry goes to.
     scan
         True to find its frames if it has no offset table.
 
     Returns
     -------
     bool
-        False if it had a record.
+        False if it had an entry.
 
     Raises
     ------
     DicomError, OSError
-        If it can't be opened or recorded.
+        If it can't be opened, or gets no entry.
     """
     opened = await open_from_cache(source, cache)
     if opened is not None and (_is_located(opened) or not scan):
         return False
     if opened is None:
         opened, has_entry = await open_and_store(source, cache, first=FIRST_OF_MANY)
+        # Of an object without pixels this raises, naming its SOP class.
+        _ = opened.frames
         if not has_entry:
             raise DicomError(
                 "nothing is kept of it: its store tells no version of objects, or its frames are "
