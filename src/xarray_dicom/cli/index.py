@@ -57,9 +57,9 @@ class Tally:
     Attributes
     ----------
     indexed
-        Number of objects that were opened and recorded.
-    recorded_before
-        Number of objects that had a record.
+        Number of objects that were opened and got an entry.
+    had_entry
+        Number of objects that had an entry before.
     failed
         One line for each object that failed.
     prefixes
@@ -67,7 +67,7 @@ class Tally:
     """
 
     indexed: int = 0
-    recorded_before: int = 0
+    had_entry: int = 0
     failed: list[str] = field(default_factory=list)
     prefixes: list[Job] = field(default_factory=list)
 
@@ -110,15 +110,15 @@ def add_parser(commands: Commands) -> None:
 
 
 def index_objects(arguments: argparse.Namespace) -> int:
-    """Fill the index cache; return 1 if an object could not be opened or recorded."""
+    """Fill the index cache; return 1 if an object could not be opened, or got no entry."""
     with warnings.catch_warnings():
-        # Warnings are recorded with the object, and drawn by whoever opens it.
+        # Warnings are stored in the entry, and drawn by whoever opens the object by it.
         warnings.simplefilter("ignore")
         tally = run(_index_all(arguments))
     for line in dict.fromkeys(tally.failed):
         print(f"error: {line}", file=sys.stderr)
     print(
-        f"{tally.indexed:,} indexed, {tally.recorded_before:,} known already, "
+        f"{tally.indexed:,} indexed, {tally.had_entry:,} known already, "
         f"{len(tally.failed):,} failed"
     )
     return int(bool(tally.failed))
@@ -188,7 +188,7 @@ async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -
             if await _index_one(job.source, job.cache, scan):
                 tally.indexed += 1
             else:
-                tally.recorded_before += 1
+                tally.had_entry += 1
         except Exception as error:
             # As for the engine, a URL that is no object may be a prefix.
             if job.may_be_prefix and isinstance(error, FileNotFoundError | IsADirectoryError):
