@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from xarray_dicom.errors import DicomWarning
 from xarray_dicom.frames.offsets import FrameOffsets
 from xarray_dicom.index_cache.cache import IndexCache
-from xarray_dicom.index_cache.remote import is_immediate
 from xarray_dicom.index_cache.serialize import (
     add_offsets,
     deserialize,
@@ -115,7 +114,7 @@ async def open_and_store(
 async def _read_entry(source: ByteSource, cache: IndexCache) -> bytes | None:
     """Return the entry of `source`, which is open then; None if there is none."""
     is_local = cache.answers_at_once(source)
-    if not (is_local and is_immediate(source)):
+    if not (is_local and source.immediate):
         await enter_loop()
     listed = isinstance(source, FsspecSource) and source.listed is not None
     if listed or is_local:
@@ -145,7 +144,7 @@ def _store_scanned_offsets(
     """Store the entry anew once a scan has found the frames of an object without offset table."""
 
     async def store(offsets: FrameOffsets) -> None:
-        completed = add_offsets(entry, offsets, _unlocated(recorded(), source.location))
+        completed = add_offsets(entry, offsets, recorded())
         if completed is not None:
             await cache.put(source, completed)
 

@@ -64,7 +64,7 @@ class Sidecars:
 
     def answers_at_once(self, source: ByteSource) -> bool:
         """Return True for an object whose neighbours are read without waiting."""
-        return is_immediate(source)
+        return source.immediate
 
     async def read(self, name: str, source: ByteSource) -> bytes | None:
         """Read the sidecar of `source`."""
@@ -78,11 +78,6 @@ class Sidecars:
             await _write(sidecar, content)
 
 
-def is_immediate(source: ByteSource) -> bool:
-    """Return True if `source` is read without waiting for a network."""
-    return bool(getattr(source, "immediate", False))
-
-
 def _sidecar(source: ByteSource) -> FsspecSource | None:
     return source.beside(ENTRY_SUFFIX) if isinstance(source, FsspecSource) else None
 
@@ -94,7 +89,7 @@ def _without_slash(url: str) -> str:
 
 
 async def _read(entry: FsspecSource) -> bytes | None:
-    if not is_immediate(entry):
+    if not entry.immediate:
         await enter_loop()
     head = await entry.open(FIRST_REQUEST)
     if stored_size(head.content) != head.fingerprint.size:
@@ -106,7 +101,7 @@ async def _read(entry: FsspecSource) -> bytes | None:
 
 async def _write(entry: FsspecSource, content: bytes) -> None:
     with entry.errors_named("the entry of the index cache"):
-        if not is_immediate(entry):
+        if not entry.immediate:
             await enter_loop()
         filesystem, path = await filesystem_of(entry.url, entry.storage_options)
         if protocol_of(entry.url) in ("file", "local") and not split_link(entry.url)[1]:
