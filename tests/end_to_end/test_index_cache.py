@@ -23,6 +23,7 @@ from support.kinds import NAMES, content, kind
 from support.records import difference
 from support.servers import Server
 from xarray_dicom import CorruptDicomError, DicomWarning
+from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.index_cache.checksummed import add_checksum, verified_payload
 from xarray_dicom.storage import RecordingSource, open_source
 
@@ -135,7 +136,7 @@ class TestScan:
         path, cache = put("slide-no-table", tmp_path), tmp_path / "cache"
         dataset = xr.open_dataset(path, engine="dicom", index_cache=cache)
         restored = pickle.loads(pickle.dumps(dataset.image.encoding["dicom"].sources[0]))
-        assert restored._remember is None
+        assert type(restored) is IndexedFrames
         assert restored.has_offsets
 
 
