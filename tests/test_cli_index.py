@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pydicom
 import pytest
 import xarray as xr
+from pydicom.uid import BasicTextSRStorage
 
 from support.kinds import kind
 from support.servers import Server
@@ -135,6 +137,19 @@ def test_no_patient_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "nothing is kept of it" in err
     assert "Doe" not in out + err
     assert not list((tmp_path).rglob("*.xdi"))
+
+
+def test_an_object_without_pixels_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.dcm"
+    dataset = pydicom.dcmread(io.BytesIO(kind("single").objects["object.dcm"]))
+    del dataset.PixelData
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = BasicTextSRStorage
+    dataset.save_as(path)
+    code, out, err = index(capsys, path, "--cache", tmp_path / "cache")
+    assert (code, out) == (1, "0 indexed, 0 known already, 1 failed\n")
+    assert "Basic Text SR" in err
+    assert "has no pixel data" in err
+    assert not list(tmp_path.rglob("*.xdi"))
 
 
 def test_a_cache_that_can_not_be_written_fails(

@@ -11,9 +11,13 @@ import xarray as xr
 
 from xarray_dicom.dataset import to_dataset
 from xarray_dicom.errors import DicomError
-from xarray_dicom.index_cache import open_remembered
-from xarray_dicom.index_cache.cache import BlobCache, Choice, cache_for
-from xarray_dicom.index_cache.checksummed import SUFFIX
+from xarray_dicom.index_cache import (
+    ENTRY_SUFFIX,
+    CacheChoice,
+    IndexCache,
+    choose_cache,
+    open_with_cache,
+)
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
@@ -44,7 +48,7 @@ class OpenOptions:
     slide_label: bool = False
     real_world: int | str | None = None
     memory_budget: int | None = None
-    index_cache: Choice = None
+    index_cache: CacheChoice = None
     decoder: str = "imagecodecs"
     decode_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -141,26 +145,26 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
 
 async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[Instance], bool]:
     """Open every instance that `obj` names; return also if it named a single object."""
-    sources = await expand(obj, options.storage_options, skip=(SUFFIX,))
-    cache = cache_for(sources[0], options.index_cache)
+    sources = await expand(obj, options.storage_options, skip=(ENTRY_SUFFIX,))
+    cache = choose_cache(sources[0], options.index_cache)
     several = isinstance(obj, list | tuple) or len(sources) > 1
     if several or sources[0].location != open_source(obj, options.storage_options).location:
         return await _open_many(sources, cache), False
     try:
-        return [await open_remembered(sources[0], cache, first=FIRST_OF_ONE)], True
+        return [await open_with_cache(sources[0], cache, first=FIRST_OF_ONE)], True
     except (FileNotFoundError, IsADirectoryError):
         # A URL without a slash at its end may name a prefix: only a listing can tell.
-        found = await list_folder(sources[0], skip=(SUFFIX,))
+        found = await list_folder(sources[0], skip=(ENTRY_SUFFIX,))
     return await _open_many(found, cache), False
 
 
-async def _open_many(sources: Sequence[ByteSource], cache: BlobCache | None) -> list[Instance]:
+async def _open_many(sources: Sequence[ByteSource], cache: IndexCache | None) -> list[Instance]:
     if not all(source.immediate for source in sources):
         await enter_loop()
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
     async def open_one(source: ByteSource) -> Instance:
         async with gate:
-            return await open_remembered(source, cache, first=FIRST_OF_MANY)
+            return await open_with_cache(source, cache, first=FIRST_OF_MANY)
 
     return await gather(open_one(source) for source in sources)

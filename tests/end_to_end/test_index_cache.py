@@ -1,4 +1,4 @@
-"""A second open: the same dataset, for one request, in this process and in others."""
+"""A second open: the same dataset for one request, in this process and in others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from support.kinds import NAMES, content, kind
 from support.records import difference
 from support.servers import Server
 from xarray_dicom import CorruptDicomError, DicomWarning
-from xarray_dicom.index_cache.checksummed import seal, unseal
+from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.index_cache.checksummed import add_checksum, verified_payload
 from xarray_dicom.storage import RecordingSource, open_source
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -34,7 +35,7 @@ def opened(obj: Any, cache: Any, **options: Any) -> xr.DataTree:
 
 
 def put(name: str, folder: Path) -> Path:
-    """Objects of a kind as files; what to open."""
+    """Write the objects of a kind as files; return the path to open."""
     folder = folder / name
     folder.mkdir()
     for file, blob in kind(name).objects.items():
@@ -47,7 +48,7 @@ def entries(cache: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_kind_opens_alike(name: str, tmp_path: Path) -> None:
+def test_every_kind_opens_as_before(name: str, tmp_path: Path) -> None:
     path, cache = put(name, tmp_path), tmp_path / "cache"
     fresh = opened(path, False)
     assert difference(opened(path, cache), fresh) == ""
@@ -91,7 +92,7 @@ def test_pixels_need_no_header_later(tmp_path: Path) -> None:
 
 
 class TestScan:
-    def test_offsets_that_a_scan_finds_are_kept(self, tmp_path: Path) -> None:
+    def test_offsets_that_a_scan_finds_are_stored(self, tmp_path: Path) -> None:
         path, cache = put("slide-no-table", tmp_path), tmp_path / "cache"
         first = opened(path, cache)
         again = opened(path, cache)
@@ -109,7 +110,7 @@ class TestScan:
         # What was opened by the entry without offsets scans as well.
         np.testing.assert_array_equal(again["image"].values, expected)
 
-    def test_a_scan_in_a_second_open_is_kept_too(self, tmp_path: Path) -> None:
+    def test_offsets_of_a_scan_in_a_second_open_are_stored(self, tmp_path: Path) -> None:
         path, cache = put("slide-no-table", tmp_path), tmp_path / "cache"
         opened(path, cache)
         again = opened(path, cache)
@@ -118,16 +119,16 @@ class TestScan:
         third = opened(path, cache)
         assert third["image"].encoding["dicom"].sources[0].has_offsets
 
-    def test_what_a_scan_warned_of_is_said_again(self, tmp_path: Path) -> None:
+    def test_warnings_of_a_scan_are_drawn_again(self, tmp_path: Path) -> None:
         path, cache = tmp_path / "cut.dcm", tmp_path / "cache"
         whole = content(lambda file: slide(file, shape=(640, 640), tile=64, offset_table="none"))
         path.write_bytes(whole[: len(whole) * 3 // 4])
         dataset = xr.open_dataset(path, engine="dicom", index_cache=cache)
-        with pytest.warns(DicomWarning) as told, pytest.raises(CorruptDicomError):
+        with pytest.warns(DicomWarning) as first, pytest.raises(CorruptDicomError):
             dataset.image.load()
         with pytest.warns(DicomWarning) as again:
             xr.open_dataset(path, engine="dicom", index_cache=cache)
-        texts = [[str(one.message) for one in some] for some in (told, again)]
+        texts = [[str(one.message) for one in caught] for caught in (first, again)]
         assert texts[0] == texts[1]
         assert any("frames are stored" in text for text in texts[0])
 
@@ -135,7 +136,7 @@ class TestScan:
         path, cache = put("slide-no-table", tmp_path), tmp_path / "cache"
         dataset = xr.open_dataset(path, engine="dicom", index_cache=cache)
         restored = pickle.loads(pickle.dumps(dataset.image.encoding["dicom"].sources[0]))
-        assert restored._remember is None
+        assert type(restored) is IndexedFrames
         assert restored.has_offsets
 
 
@@ -146,18 +147,19 @@ class TestWarnings:
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
         del dataset.PixelRepresentation
         dataset.save_as(path)
-        told = []
+        drawn = []
         for _ in range(2):
             with pytest.warns(DicomWarning) as caught:
                 tree = opened(path, cache)
-            told.append([(one.category, str(one.message)) for one in caught])
-        assert told[0] == told[1]
-        assert len(told[0]) == 2
-        assert str(path) in told[0][0][1]
+            drawn.append([(one.category, str(one.message)) for one in caught])
+        assert drawn[0] == drawn[1]
+        assert len(drawn[0]) == 2
+        assert str(path) in drawn[0][0][1]
+        assert str(path).encode() not in entries(cache)[0].read_bytes()
         assert tree["image"].values.shape == (24, 32)
 
-    def test_a_copy_is_named_by_its_own_place(self, tmp_path: Path) -> None:
-        """Entries of a copy come from its own open, with its own name in them."""
+    def test_a_copy_is_named_by_its_own_location(self, tmp_path: Path) -> None:
+        """An entry is of one object, so a copy has another one."""
         paths = [tmp_path / "one.dcm", tmp_path / "two.dcm"]
         dataset = pydicom.dcmread(io.BytesIO(kind("single").objects["object.dcm"]))
         del dataset.PixelRepresentation
@@ -169,7 +171,7 @@ class TestWarnings:
 
 
 class TestVersions:
-    def test_a_replaced_object_is_opened_anew(self, tmp_path: Path) -> None:
+    def test_a_replaced_object_is_opened_by_its_header(self, tmp_path: Path) -> None:
         path, cache = tmp_path / "object.dcm", tmp_path / "cache"
         path.write_bytes(kind("slide-eot").objects["object.dcm"])
         opened(path, cache)
@@ -178,7 +180,7 @@ class TestVersions:
         assert len(entries(cache)) == 1
         assert "segmentation" in opened(path, cache)
 
-    def test_a_touched_object_is_opened_anew(self, tmp_path: Path) -> None:
+    def test_a_touched_object_is_opened_by_its_header(self, tmp_path: Path) -> None:
         path, cache = put("slide-eot", tmp_path), tmp_path / "cache"
         opened(path, cache)
         os.utime(path, (0, 0))
@@ -193,7 +195,7 @@ class TestVersions:
         with pytest.raises(FileNotFoundError):
             opened(path, cache)
 
-    def test_what_can_not_be_opened_leaves_no_entry(self, tmp_path: Path) -> None:
+    def test_an_object_that_can_not_be_opened_leaves_no_entry(self, tmp_path: Path) -> None:
         path, cache = put("slide-eot", tmp_path), tmp_path / "cache"
         path.write_bytes(path.read_bytes()[:500])
         with pytest.raises(CorruptDicomError):
@@ -214,7 +216,7 @@ class TestDamage:
             damaged[position] ^= 1 << position % 8
             entry.write_bytes(damaged)
             assert difference(opened(path, cache), fresh) == ""
-            # The damage is repaired by the way.
+            # The open has written the entry anew.
             assert entry.read_bytes() == whole
         for length in range(0, len(whole), step):
             entry.write_bytes(whole[:length])
@@ -224,15 +226,15 @@ class TestDamage:
         path, cache = put("slide-eot", tmp_path), tmp_path / "cache"
         fresh = opened(path, cache)
         (entry,) = entries(cache)
-        payload = unseal(entry.read_bytes())
+        payload = verified_payload(entry.read_bytes())
         assert payload is not None
         for nonsense in (b"", b"\xff" * 100, payload[:40], payload + b"\0", payload[::-1]):
-            entry.write_bytes(seal(nonsense))
+            entry.write_bytes(add_checksum(nonsense))
             assert difference(opened(path, cache), fresh) == ""
 
 
 class TestPlaces:
-    def test_what_lies_in_memory_is_not_kept(self, tmp_path: Path) -> None:
+    def test_an_object_in_memory_gets_no_entry(self, tmp_path: Path) -> None:
         blob = kind("slide-eot").objects["object.dcm"]
         for obj in (blob, io.BytesIO(blob)):
             xr.open_dataset(obj, engine="dicom", index_cache=tmp_path / "cache")
@@ -251,7 +253,7 @@ class TestPlaces:
         (tmp_path / "file").write_bytes(b"")
         with pytest.warns(DicomWarning, match="can't be written"):
             first = opened(path, tmp_path / "file")
-        # It is said once in a process.
+        # The warning is drawn once in a process.
         assert difference(opened(path, tmp_path / "file"), first) == ""
 
     def test_a_store_without_a_cache_of_its_own_kind(self, tmp_path: Path) -> None:
@@ -294,38 +296,38 @@ class TestPlaces:
 # To compare instances their items are scanned, which may warn.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real files is not here")
-def test_real_files_open_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_files_open_as_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open(CORPUS / "inventory.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     # All that have several frames, or segments, and some of the many slices.
     slices = [row for row in rows if row["frames"] in ("", "1", "1.0") and not row["n_segments"]]
     chosen = [row for row in rows if row not in slices] + slices[::8]
-    kept, compared, differing = 0, 0, []
+    cached, compared, differing = 0, 0, []
     for row in chosen:
         path = CORPUS / row["path"]
         try:
-            fresh, told = _told(path, False)
+            fresh, texts = _open_and_catch(path, False)
         except (ValueError, OSError):
             continue
-        _told(path, tmp_path)
-        again, told_again = _told(path, tmp_path)
+        _open_and_catch(path, tmp_path)
+        again, texts_again = _open_and_catch(path, tmp_path)
         compared += 1
         if differs := difference(again, fresh):
             differing.append(f"{path}: {differs}")
-        if told != told_again:
-            differing.append(f"{path}: {told} and {told_again}")
+        if texts != texts_again:
+            differing.append(f"{path}: {texts} and {texts_again}")
         source = RecordingSource(open_source(path))
-        _told(source, tmp_path)
-        kept += source.requests == [(0, 0)]
+        _open_and_catch(source, tmp_path)
+        cached += source.requests == [(0, 0)]
     with capsys.disabled():
-        print(f"\n  {compared} files compared, {kept} kept", end="")
+        print(f"\n  {compared} files compared, {cached} cached", end="")
     assert not differing, "\n".join(differing)
     assert compared > 250
-    assert kept == compared
+    assert cached == compared
 
 
-def _told(obj: Any, cache: Any) -> tuple[xr.DataTree, list[str]]:
-    """What `obj` opens as, and what was warned of."""
+def _open_and_catch(obj: Any, cache: Any) -> tuple[xr.DataTree, list[str]]:
+    """Open `obj`; return the tree and the texts of the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tree = opened(obj, cache)

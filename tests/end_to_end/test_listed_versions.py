@@ -1,4 +1,4 @@
-"""A second open of a prefix: what its listing tells of versions is not asked for again."""
+"""A second open of a prefix: versions that its listing states are not requested again."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_replaced_between_listing_and_read(
         again.image.values  # noqa: B018
 
 
-def test_listings_that_spell_versions_otherwise_cost_a_request(
+def test_listings_that_spell_versions_differently_cost_a_request(
     files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, content in files.items():
@@ -116,24 +116,25 @@ def test_listings_that_spell_versions_otherwise_cost_a_request(
         return xr.open_dataset("counted://respelled/", engine="dicom", index_cache=tmp_path)
 
     first = opened()
-    # A listing of this kind tells times as numbers, which requests tell as dates.
+    # Listings of this store state times as numbers, replies as dates.
     again = opened()
-    asked = len(CountingFileSystem.ranges)
-    assert asked == PLANES
+    assert len(CountingFileSystem.ranges) == PLANES
     np.testing.assert_array_equal(again.image.values, first.image.values)
 
-    def alike(self: CountingFileSystem, path: str, **options: Any) -> dict[str, Any]:
+    def with_versions_of_replies(
+        self: CountingFileSystem, path: str, **options: Any
+    ) -> dict[str, Any]:
         return {name: self.info(name) for name in MemoryFileSystem.find(self, path)}
 
-    monkeypatch.setattr(CountingFileSystem, "find", alike)
+    monkeypatch.setattr(CountingFileSystem, "find", with_versions_of_replies)
     opened()
     assert CountingFileSystem.ranges == []
 
-    def untold(self: CountingFileSystem, path: str, **options: Any) -> dict[str, Any]:
+    def without_sizes(self: CountingFileSystem, path: str, **options: Any) -> dict[str, Any]:
         entries = MemoryFileSystem.find(self, path, **options)
         return {name: {**entry, "size": "many"} for name, entry in entries.items()}
 
-    monkeypatch.setattr(CountingFileSystem, "find", untold)
+    monkeypatch.setattr(CountingFileSystem, "find", without_sizes)
     np.testing.assert_array_equal(opened().image.values, first.image.values)
 
 

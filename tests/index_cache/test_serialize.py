@@ -1,4 +1,4 @@
-"""Records of instances: whole or a miss, enough to lay the object out, and nothing beyond."""
+"""Entries of instances: whole or a miss, enough to lay the object out, and nothing beyond."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ from pydicom.uid import (
 from support.generate.attributes import write
 from support.generate.series import ct_series
 from support.kinds import NAMES, kind
-from xarray_dicom import index_cache
+from xarray_dicom import DicomWarning
 from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
-from xarray_dicom.index_cache import header_subset, serialize
-from xarray_dicom.index_cache.sections import Reader, RecordError, Sections
-from xarray_dicom.index_cache.serialize_offsets import FORMS, read_offsets, write_offsets
+from xarray_dicom.index_cache import header_subset
+from xarray_dicom.index_cache import serialize as serialize_module
+from xarray_dicom.index_cache.sections import EntryError, SectionReader, SectionWriter
+from xarray_dicom.index_cache.serialize import add_offsets, deserialize, serialize
+from xarray_dicom.index_cache.serialize_offsets import (
+    OFFSET_SERIALIZERS,
+    read_offsets,
+    write_offsets,
+)
 from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
@@ -51,16 +57,16 @@ def opened(path: Path) -> tuple[Instance, ByteSource]:
     return run(open_instance(source, first=2**18)), source
 
 
-def recorded(one: Instance, *notices: str) -> bytes:
-    blob = index_cache.encode(one, notices)
-    assert blob is not None
-    return blob
+def serialized(one: Instance, *warnings: DicomWarning) -> bytes:
+    entry = serialize(one, warnings)
+    assert entry is not None
+    return entry
 
 
 def again(one: Instance, source: ByteSource) -> Instance:
-    found = index_cache.decode(recorded(one), source)
-    assert found is not None
-    return found[0]
+    restored = deserialize(serialized(one), source)
+    assert restored is not None
+    return restored.instance
 
 
 def ct(tmp_path: Path, syntax: str = ExplicitVRLittleEndian, **attributes: Any) -> Path:
@@ -75,19 +81,19 @@ def ct(tmp_path: Path, syntax: str = ExplicitVRLittleEndian, **attributes: Any) 
 
 def objects(name: str, folder: Path) -> list[Path]:
     paths = []
-    for file, blob in kind(name).objects.items():
+    for file, entry in kind(name).objects.items():
         paths.append(folder / file)
-        paths[-1].write_bytes(blob)
+        paths[-1].write_bytes(entry)
     return paths
 
 
 class TestSections:
     @given(st.lists(st.binary(max_size=2000)))
     def test_bytes(self, contents: list[bytes]) -> None:
-        sections = Sections()
-        places = [sections.add(content) for content in contents]
-        reader = Reader(sections.joined())
-        assert [reader.bytes(place) for place in places] == contents
+        sections = SectionWriter()
+        places = [sections.add_bytes(content) for content in contents]
+        reader = SectionReader(sections.to_bytes())
+        assert [reader.read_bytes(place) for place in places] == contents
 
     @given(
         hnp.arrays(
@@ -96,36 +102,40 @@ class TestSections:
         )
     )
     def test_arrays(self, array: np.ndarray) -> None:
-        sections = Sections()
-        told = json.loads(json.dumps(sections.add_array(array)))
-        found = Reader(sections.joined()).array(told)
-        assert found.dtype == array.dtype.newbyteorder("<")
+        sections = SectionWriter()
+        stored = json.loads(json.dumps(sections.add_array(array)))
+        restored = SectionReader(sections.to_bytes()).read_array(stored)
+        assert restored.dtype == array.dtype.newbyteorder("<")
         # Bit for bit, whatever kind of NaN.
-        assert found.tobytes() == array.astype(found.dtype).tobytes()
+        assert restored.tobytes() == array.astype(restored.dtype).tobytes()
 
     def test_even_steps_cost_next_to_nothing(self) -> None:
         numbers = np.arange(100_000, dtype=np.int64) * 1234 + 5678
-        sections = Sections()
-        told = sections.add_steps(numbers)
-        assert len(sections.joined()) < 10_000
-        np.testing.assert_array_equal(Reader(sections.joined()).steps(told), numbers)
+        sections = SectionWriter()
+        stored = sections.add_increasing(numbers)
+        assert len(sections.to_bytes()) < 10_000
+        np.testing.assert_array_equal(
+            SectionReader(sections.to_bytes()).read_increasing(stored), numbers
+        )
 
     @pytest.mark.parametrize(
         "place", [[0, 5, 4], [0, 11, 11], [8, 4, 4], [-1, 4, 4], [0, 4, 10**6], [0, 4], ["0", 4, 4]]
     )
     def test_places_that_are_none(self, place: list[Any]) -> None:
-        with pytest.raises((RecordError, ValueError)):
-            Reader(b"0123456789").bytes(place)
+        with pytest.raises((EntryError, ValueError)):
+            SectionReader(b"0123456789").read_bytes(place)
 
-    def test_a_section_never_grows_beyond_what_is_told(self) -> None:
+    def test_a_section_never_grows_beyond_its_stated_length(self) -> None:
         bomb = zlib.compress(bytes(10**6))
-        with pytest.raises(RecordError):
-            Reader(bomb).bytes([0, len(bomb), len(bomb) + 1])
+        with pytest.raises(EntryError):
+            SectionReader(bomb).read_bytes([0, len(bomb), len(bomb) + 1])
 
     @pytest.mark.parametrize("dtype", ["|O", "<O", "<f4", "V8", "S0", "S99999999", "<M8[s]", "U4"])
     def test_types_that_no_column_has(self, dtype: str) -> None:
-        with pytest.raises(RecordError):
-            Reader(bytes(80)).array({"dtype": dtype, "shape": [10], "place": [0, 80, 80]})
+        with pytest.raises(EntryError):
+            SectionReader(bytes(80)).read_array(
+                {"dtype": dtype, "shape": [10], "place": [0, 80, 80]}
+            )
 
 
 OFFSETS = [
@@ -143,18 +153,19 @@ OFFSETS = [
 class TestOffsets:
     @pytest.mark.parametrize("offsets", OFFSETS, ids=lambda one: type(one).__name__)
     def test_round_trip(self, offsets: Any) -> None:
-        sections = Sections()
-        told = write_offsets(offsets, sections)
-        assert "here" not in json.dumps(told)
-        found = read_offsets(told, Reader(sections.joined()), "there", offsets.n_frames)
-        assert _state(found) == {**_state(offsets), "location": "there"}
+        sections = SectionWriter()
+        stored = write_offsets(offsets, sections)
+        restored = read_offsets(stored, SectionReader(sections.to_bytes()), offsets.n_frames)
+        assert _state(restored) == _state(offsets)
 
-    def test_every_kind_has_a_form(self) -> None:
-        assert {form.kind for form in FORMS.values()} == {type(one) for one in OFFSETS}
+    def test_every_class_has_a_serializer(self) -> None:
+        assert {one.offsets_class for one in OFFSET_SERIALIZERS.values()} == {
+            type(one) for one in OFFSETS
+        }
 
-    def test_offsets_of_some_frames_are_not_kept(self) -> None:
-        with pytest.raises(RecordError):
-            write_offsets(ItemOffsets(np.array([5, 9]), 10, 100, 4), Sections())
+    def test_offsets_of_some_frames_are_not_stored(self) -> None:
+        with pytest.raises(EntryError):
+            write_offsets(ItemOffsets(np.array([5, 9]), 10, 100, 4), SectionWriter())
 
 
 def _state(offsets: Any) -> dict[str, Any]:
@@ -166,23 +177,23 @@ def _state(offsets: Any) -> dict[str, Any]:
     }
 
 
-class TestRecord:
+class TestEntry:
     @pytest.mark.parametrize("name", NAMES)
     def test_every_kind(self, name: str, tmp_path: Path) -> None:
         for path in objects(name, tmp_path):
             one, source = opened(path)
-            found = again(one, source)
-            assert found.frames.format == one.frames.format
-            assert found.frames.n_frames == one.frames.n_frames
-            assert found.frames.has_offsets == one.frames.has_offsets == kind(name).has_table
-            assert found.columns.keys() == one.columns.keys()
+            restored = again(one, source)
+            assert restored.frames.format == one.frames.format
+            assert restored.frames.n_frames == one.frames.n_frames
+            assert restored.frames.has_offsets == one.frames.has_offsets == kind(name).has_table
+            assert restored.columns.keys() == one.columns.keys()
             for element, column in one.columns.items():
-                np.testing.assert_array_equal(found.columns[element].values, column.values)
-                np.testing.assert_array_equal(found.columns[element].count, column.count)
-                assert found.columns[element].values.dtype == column.values.dtype
-            for element in found.dataset:
-                assert element.tag in header_subset.KEPT
-                if header_subset.KEPT[element.tag] is None:
+                np.testing.assert_array_equal(restored.columns[element].values, column.values)
+                np.testing.assert_array_equal(restored.columns[element].count, column.count)
+                assert restored.columns[element].values.dtype == column.values.dtype
+            for element in restored.dataset:
+                assert element.tag in header_subset.ALLOWED
+                if header_subset.ALLOWED[element.tag] is None:
                     assert element == one.dataset[element.tag]
 
     @pytest.mark.parametrize(
@@ -208,15 +219,15 @@ class TestRecord:
             "KVP": "",
         }
         one, source = opened(ct(tmp_path, syntax, **written))
-        found = again(one, source)
+        restored = again(one, source)
         for keyword in written:
             if keyword != "SmallestImagePixelValue":
-                assert found.dataset[keyword] == one.dataset[keyword]
-                assert found.dataset[keyword].VR == one.dataset[keyword].VR
-        assert "SmallestImagePixelValue" not in found.dataset
+                assert restored.dataset[keyword] == one.dataset[keyword]
+                assert restored.dataset[keyword].VR == one.dataset[keyword].VR
+        assert "SmallestImagePixelValue" not in restored.dataset
         # Decimal strings as they are spelled.
-        assert found.dataset.EchoTime.original_string == "2.50"
-        (layouts, expected) = (lay_out([opened], OPTIONS, alone=True) for opened in (found, one))
+        assert restored.dataset.EchoTime.original_string == "2.50"
+        (layouts, expected) = (lay_out([opened], OPTIONS, alone=True) for opened in (restored, one))
         assert layouts[""].dataset_attrs == expected[""].dataset_attrs
 
     def test_texts_of_items_in_a_character_set_of_their_own(self, tmp_path: Path) -> None:
@@ -234,14 +245,14 @@ class TestRecord:
     def test_columns_that_frames_share_are_one_row(self, tmp_path: Path) -> None:
         (path,) = objects("segmentation", tmp_path)
         one, source = opened(path)
-        found = again(one, source)
-        strides = {path: column.values.strides[0] for path, column in found.columns.items()}
+        restored = again(one, source)
+        strides = {path: column.values.strides[0] for path, column in restored.columns.items()}
         assert strides[0x00209113, 0x00200032] > 0
         assert strides[0x00289110, 0x00280030] == 0
 
-    def test_a_record_of_another_version_is_a_miss(self, tmp_path: Path) -> None:
+    def test_an_entry_of_another_version_is_a_miss(self, tmp_path: Path) -> None:
         one, source = opened(ct(tmp_path))
-        blob = recorded(one)
+        entry = serialized(one)
         fingerprint = source.fingerprint
         assert fingerprint is not None
         for other in (
@@ -249,72 +260,80 @@ class TestRecord:
             replace(fingerprint, version="mtime:1"),
         ):
             source._fingerprint = other  # type: ignore[attr-defined]
-            assert index_cache.decode(blob, source) is None
+            assert deserialize(entry, source) is None
         source._fingerprint = fingerprint  # type: ignore[attr-defined]
-        assert index_cache.decode(blob, source) is not None
+        assert deserialize(entry, source) is not None
 
-    def test_a_record_by_other_rules_is_a_miss(
+    def test_an_entry_of_another_release_is_a_miss(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         one, source = opened(ct(tmp_path))
-        blob = recorded(one)
+        entry = serialized(one)
         with monkeypatch.context() as changed:
-            changed.setitem(header_subset.KEPT, 0x00080070, None)
-            assert index_cache.decode(blob, source) is not None
-            changed.setitem(header_subset.KEPT, 0x00081010, None)
-            serialize.rules.cache_clear()
-            assert index_cache.decode(blob, source) is None
-        serialize.rules.cache_clear()
-        monkeypatch.setattr(serialize, "version", lambda _: "99.0")
-        assert index_cache.decode(blob, source) is None
-        serialize.rules.cache_clear()
+            changed.setitem(header_subset.ALLOWED, 0x00080070, None)
+            assert deserialize(entry, source) is not None
+            changed.setitem(header_subset.ALLOWED, 0x00081010, None)
+            serialize_module.rules_digest.cache_clear()
+            assert deserialize(entry, source) is None
+        serialize_module.rules_digest.cache_clear()
+        monkeypatch.setattr(serialize_module, "version", lambda _: "99.0")
+        assert deserialize(entry, source) is None
+        serialize_module.rules_digest.cache_clear()
 
-    def test_an_object_without_a_version_has_no_record(self, tmp_path: Path) -> None:
+    def test_an_object_without_a_version_has_no_entry(self, tmp_path: Path) -> None:
         one, source = opened(ct(tmp_path))
         assert source.fingerprint is not None
         source._fingerprint = replace(source.fingerprint, version="")  # type: ignore[attr-defined]
-        assert index_cache.encode(one) is None
+        assert serialize(one) is None
 
-    def test_notices_are_of_the_object_wherever_it_lies(self, tmp_path: Path) -> None:
+    def test_an_object_without_pixels_has_no_entry(self, tmp_path: Path) -> None:
+        one, _ = opened(ct(tmp_path))
+        assert serialize(replace(one, frame_source=None)) is None
+
+    def test_warnings_are_of_the_object_wherever_it_lies(self, tmp_path: Path) -> None:
         one, source = opened(ct(tmp_path))
-        blob = recorded(one, f"{one.location}: too short")
-        assert str(tmp_path).encode() not in blob
-        found = index_cache.decode(blob, source)
-        assert found is not None
-        assert found[1] == [f"{one.location}: too short"]
+        drawn = DicomWarning("is too short", location=one.location, frame=3, tag="PixelData")
+        entry = serialized(one, drawn, DicomWarning("is odd", location=one.location))
+        assert str(tmp_path).encode() not in entry
+        restored = deserialize(entry, source)
+        assert restored is not None
+        fields = [(w.message, w.location, w.frame, w.tag) for w in restored.warnings]
+        assert fields == [("is too short", None, 3, 0x7FE00010), ("is odd", None, None, None)]
+        restored.warnings[0].complete(one.location)
+        assert str(restored.warnings[0]) == str(drawn)
 
     def test_offsets_found_later(self, tmp_path: Path) -> None:
         (path,) = objects("slide-no-table", tmp_path)
         one, source = opened(path)
-        blob = recorded(one)
+        entry = serialized(one)
         offsets = run(one.frames.frame_offsets())
-        whole = serialize.complete(blob, offsets, ["here: some frames"], "here")
+        whole = add_offsets(entry, offsets, [DicomWarning("some frames", location="here")])
         assert whole is not None
-        found = index_cache.decode(whole, source)
-        assert found is not None
-        assert found[0].frames.has_offsets
-        assert found[1] == [f"{source.location}: some frames"]
-        assert _state(run(found[0].frames.frame_offsets())) == _state(offsets)
-        # What is damaged can't be completed.
-        assert serialize.complete(blob[:50], offsets, [], "here") is None
+        restored = deserialize(whole, source)
+        assert restored is not None
+        assert restored.instance.frames.has_offsets
+        assert [str(warning) for warning in restored.warnings] == ["some frames"]
+        assert _state(run(restored.instance.frames.frame_offsets())) == _state(offsets)
+        # A damaged entry can't be completed.
+        assert add_offsets(entry[:50], offsets, []) is None
 
 
 class TestDamage:
-    """Records as they come out of a checksum that somebody forged."""
+    """Entries with a checksum that somebody forged."""
 
     @pytest.mark.parametrize("name", ["segmentation", "slide-eot", "slide-no-table"])
     def test_it_never_raises(self, name: str, tmp_path: Path) -> None:
         (path,) = objects(name, tmp_path)
         one, source = opened(path)
-        blob = recorded(one)
+        entry = serialized(one)
         chance = random.Random(name)
         for _ in range(1500):
-            damaged = bytearray(blob)
+            damaged = bytearray(entry)
             for _ in range(chance.choice((1, 1, 2, 8))):
                 damaged[chance.randrange(len(damaged))] = chance.randrange(256)
-            index_cache.decode(bytes(damaged), source)
-        for length in range(0, len(blob), 7):
-            assert index_cache.decode(blob[:length], source) is None
+            deserialize(bytes(damaged), source)
+        for length in range(0, len(entry), 7):
+            assert deserialize(entry[:length], source) is None
 
     CHANGES = (
         ("n_frames", 10**12),
@@ -326,9 +345,15 @@ class TestDamage:
         ("inflated", -5),
         ("columns", [{"path": ["x"], "values": {}, "count": {}}]),
         ("columns", 5),
-        ("offsets", {"form": "os.system"}),
+        ("offsets", {"kind": "os.system"}),
         ("offsets", None),
-        ("notices", [5]),
+        ("warnings", [5]),
+        ("warnings", [{"message": 5, "frame": None, "tag": None}]),
+        ("warnings", [{"message": "", "frame": 0, "tag": None}]),
+        ("warnings", [{"message": "", "frame": "3", "tag": None}]),
+        ("warnings", [{"message": "", "frame": None, "tag": 2**32}]),
+        ("warnings", [{"message": "", "frame": None, "tag": "PixelData"}]),
+        ("warnings", [{"message": "", "frame": None}]),
         ("header", [0, 10**15, 10**15]),
     )
 
@@ -338,10 +363,10 @@ class TestDamage:
     ) -> None:
         (path,) = objects("segmentation", tmp_path)
         one, source = opened(path)
-        head, content = serialize._parted(recorded(one))
-        assert index_cache.decode(serialize._joined(head, Sections(content)), source) is not None
+        head, content = serialize_module._split(serialized(one))
+        assert deserialize(serialize_module._join(head, SectionWriter(content)), source) is not None
         head[key] = value
-        assert index_cache.decode(serialize._joined(head, Sections(content)), source) is None
+        assert deserialize(serialize_module._join(head, SectionWriter(content)), source) is None
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -355,20 +380,20 @@ class TestDamage:
     )
     def test_a_pixel_format_that_is_none(self, tmp_path: Path, key: str, value: Any) -> None:
         one, source = opened(ct(tmp_path))
-        head, content = serialize._parted(recorded(one))
+        head, content = serialize_module._split(serialized(one))
         head["format"][key] = value
-        assert index_cache.decode(serialize._joined(head, Sections(content)), source) is None
+        assert deserialize(serialize_module._join(head, SectionWriter(content)), source) is None
 
 
 SENTINEL = "Doe^Jane"
 
 
 def _fill(dataset: Dataset, allowed: dict[int, Any]) -> None:
-    """Write a name into every text that is not to be kept."""
+    """Write a name into every text that may not be stored."""
     for element in dataset:
         # Frames have the functional groups that they might share.
-        known = 0x52009229 if element.tag == 0x52009230 else int(element.tag)
-        inner = allowed.get(known, {})
+        number = 0x52009229 if element.tag == 0x52009230 else int(element.tag)
+        inner = allowed.get(number, {})
         if element.VR == "SQ":
             for item in element.value:
                 _fill(item, inner or {})
@@ -380,10 +405,10 @@ def _fill(dataset: Dataset, allowed: dict[int, Any]) -> None:
     dataset.private_block(0x0011, SENTINEL, create=True).add_new(1, "LO", SENTINEL)
 
 
-def _plain(blob: bytes) -> bytes:
-    """A record with all its sections inflated."""
-    head, content = serialize._parted(blob)
-    told = json.dumps(head)
+def _plain(entry: bytes) -> bytes:
+    """Return an entry with all its sections inflated."""
+    head, content = serialize_module._split(entry)
+    stored = json.dumps(head)
 
     def places(value: Any) -> Iterator[Any]:
         if isinstance(value, dict):
@@ -396,22 +421,24 @@ def _plain(blob: bytes) -> bytes:
                 yield from places(inner)
 
     sections = [head["header"], *places(head)]
-    return told.encode() + b"".join(Reader(content).bytes(place) for place in sections)
+    return stored.encode() + b"".join(
+        SectionReader(content).read_bytes(place) for place in sections
+    )
 
 
 class TestPrivacy:
     @pytest.mark.parametrize("name", NAMES)
-    def test_no_text_is_kept_that_is_not_listed(self, name: str, tmp_path: Path) -> None:
+    def test_no_text_is_stored_that_is_not_allowed(self, name: str, tmp_path: Path) -> None:
         path = objects(name, tmp_path)[0]
         dataset = pydicom.dcmread(path)
-        _fill(dataset, header_subset.KEPT)
+        _fill(dataset, header_subset.ALLOWED)
         for keyword in ("PatientName", "PatientID", "InstitutionName", "OperatorsName"):
             setattr(dataset, keyword, SENTINEL)
         dataset.PatientBirthDate = "19470711"
         dataset.save_as(path)
         assert path.read_bytes().count(SENTINEL.encode()) > 8
         one, source = opened(path)
-        plain = _plain(recorded(one))
+        plain = _plain(serialized(one))
         assert SENTINEL.encode() not in plain
         assert b"19470711" not in plain
         assert again(one, source).dataset.SOPInstanceUID == dataset.SOPInstanceUID
@@ -430,7 +457,7 @@ class TestPrivacy:
             tag = bytes([spelled[1], spelled[0], spelled[3], spelled[2]])
             path.write_bytes(path.read_bytes().replace(tag + b"LO", tag + vr.encode()))
         one, _ = opened(path)
-        assert index_cache.encode(one) is None
+        assert serialize(one) is None
 
     def _pointing_to(self, tmp_path: Path, pointer: int, vr: str, value: Any) -> Instance:
         path = tmp_path / "mr.dcm"
@@ -453,17 +480,17 @@ class TestPrivacy:
         "pointer", [0x00100020, 0x00080080, 0x00080050, 0x00321032, 0x00120040]
     )
     def test_a_dimension_by_something_of_the_patient(self, tmp_path: Path, pointer: int) -> None:
-        assert index_cache.encode(self._pointing_to(tmp_path, pointer, "LO", SENTINEL)) is None
+        assert serialize(self._pointing_to(tmp_path, pointer, "LO", SENTINEL)) is None
 
     def test_a_private_dimension(self, tmp_path: Path) -> None:
         one = self._pointing_to(tmp_path, 0x2001100A, "IS", "7")
-        found = again(one, one.frames.source)
-        assert found.columns[0x00189114, 0x2001100A].count.all()
-        shared = found.dataset.SharedFunctionalGroupsSequence[0]
+        restored = again(one, one.frames.source)
+        assert restored.columns[0x00189114, 0x2001100A].count.all()
+        shared = restored.dataset.SharedFunctionalGroupsSequence[0]
         assert shared[0x00189114].value[0][0x2001100A].value == 7
 
 
-def test_words_in_another_order_are_not_kept(tmp_path: Path) -> None:
+def test_words_in_another_order_are_not_stored(tmp_path: Path) -> None:
     item = Dataset()
     item.LUTDescriptor = [4, 0, 16]
     item.add_new(0x00283006, "OW", b"\1\2\3\4\5\6\7\x08")
@@ -471,7 +498,7 @@ def test_words_in_another_order_are_not_kept(tmp_path: Path) -> None:
     one, source = opened(ct(tmp_path, ModalityLUTSequence=Sequence([item])))
     assert again(one, source).dataset.ModalityLUTSequence[0].LUTData == item.LUTData
     path = ct(tmp_path, ExplicitVRBigEndian, ModalityLUTSequence=Sequence([item]))
-    assert index_cache.encode(opened(path)[0]) is None
+    assert serialize(opened(path)[0]) is None
 
 
 @settings(max_examples=50, deadline=None)
@@ -482,9 +509,11 @@ def test_columns_of_any_shape(data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(["f8", "i8", "S1", "S9"]))
     values = data.draw(hnp.arrays(dtype, (n_frames, width)))
     count = data.draw(hnp.arrays("i4", n_frames, elements=st.integers(0, width)))
-    sections = Sections()
-    told = serialize._write_column((1, 2), Column(values, count), sections)
-    path, column = serialize._read_column(told, Reader(sections.joined()), n_frames)
+    sections = SectionWriter()
+    stored = serialize_module._write_column((1, 2), Column(values, count), sections)
+    path, column = serialize_module._read_column(
+        stored, SectionReader(sections.to_bytes()), n_frames
+    )
     assert path == (1, 2)
     assert column.values.tobytes() == values.tobytes()
     np.testing.assert_array_equal(column.count, count)
@@ -493,7 +522,7 @@ def test_columns_of_any_shape(data: st.DataObject) -> None:
 
 def test_a_written_header_is_a_data_set(tmp_path: Path) -> None:
     one, _ = opened(ct(tmp_path))
-    spelled = header_subset.write_kept(one.dataset)
+    spelled = header_subset.write_subset(one.dataset)
     read = pydicom.dcmread(io.BytesIO(spelled), force=True)
     assert read.Modality == "CT"
     assert "PatientName" not in read

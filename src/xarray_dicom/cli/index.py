@@ -13,9 +13,14 @@ from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line
 from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.scanned import ScannedFrames
-from xarray_dicom.index_cache import learn, recall
-from xarray_dicom.index_cache.cache import SIDECAR, BlobCache, cache_to_fill
-from xarray_dicom.index_cache.checksummed import SUFFIX
+from xarray_dicom.index_cache import (
+    ENTRY_SUFFIX,
+    SIDECAR,
+    IndexCache,
+    choose_cache_to_fill,
+    open_and_store,
+    open_from_cache,
+)
 from xarray_dicom.instance import Instance
 from xarray_dicom.opening import FIRST_OF_MANY
 from xarray_dicom.progress import Progress, progress
@@ -35,13 +40,13 @@ class Job:
     source
         The object.
     cache
-        Cache that its record goes to.
+        Cache that the entry goes to.
     may_be_prefix
         True for an object that a URL names alone: it may be a prefix after all.
     """
 
     source: ByteSource
-    cache: BlobCache
+    cache: IndexCache
     may_be_prefix: bool
 
 
@@ -52,9 +57,9 @@ class Tally:
     Attributes
     ----------
     indexed
-        Number of objects that were opened and recorded.
-    recorded_before
-        Number of objects that had a record.
+        Number of objects that were opened and got an entry.
+    had_entry
+        Number of objects that had an entry before.
     failed
         One line for each object that failed.
     prefixes
@@ -62,7 +67,7 @@ class Tally:
     """
 
     indexed: int = 0
-    recorded_before: int = 0
+    had_entry: int = 0
     failed: list[str] = field(default_factory=list)
     prefixes: list[Job] = field(default_factory=list)
 
@@ -105,15 +110,15 @@ def add_parser(commands: Commands) -> None:
 
 
 def index_objects(arguments: argparse.Namespace) -> int:
-    """Fill the index cache; return 1 if an object could not be opened or recorded."""
+    """Fill the index cache; return 1 if an object could not be opened, or got no entry."""
     with warnings.catch_warnings():
-        # Warnings are recorded with the object, and drawn by whoever opens it.
+        # Warnings are stored in the entry, and drawn by whoever opens the object by it.
         warnings.simplefilter("ignore")
         tally = run(_index_all(arguments))
     for line in dict.fromkeys(tally.failed):
         print(f"error: {line}", file=sys.stderr)
     print(
-        f"{tally.indexed:,} indexed, {tally.recorded_before:,} known already, "
+        f"{tally.indexed:,} indexed, {tally.had_entry:,} known already, "
         f"{len(tally.failed):,} failed"
     )
     return int(bool(tally.failed))
@@ -139,7 +144,7 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
     jobs = []
     for prefix in tally.prefixes:
         try:
-            sources = await list_folder(prefix.source, skip=(SUFFIX,))
+            sources = await list_folder(prefix.source, skip=(ENTRY_SUFFIX,))
             jobs += [Job(source, prefix.cache, may_be_prefix=False) for source in sources]
         except Exception as error:
             tally.failed.append(one_line(error))
@@ -148,8 +153,8 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
 
 
 async def _jobs_of(url: str, arguments: argparse.Namespace) -> list[Job]:
-    sources = await expand(url, storage_options(url, arguments), skip=(SUFFIX,))
-    cache = cache_to_fill(sources[0], SIDECAR if arguments.sidecar else arguments.cache)
+    sources = await expand(url, storage_options(url, arguments), skip=(ENTRY_SUFFIX,))
+    cache = choose_cache_to_fill(sources[0], SIDECAR if arguments.sidecar else arguments.cache)
     return [Job(source, cache, may_be_prefix=len(sources) == 1) for source in sources]
 
 
@@ -183,7 +188,7 @@ async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -
             if await _index_one(job.source, job.cache, scan):
                 tally.indexed += 1
             else:
-                tally.recorded_before += 1
+                tally.had_entry += 1
         except Exception as error:
             # As for the engine, a URL that is no object may be a prefix.
             if job.may_be_prefix and isinstance(error, FileNotFoundError | IsADirectoryError):
@@ -193,34 +198,36 @@ async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -
         bar.update(1)
 
 
-async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
-    """Open and record one object.
+async def _index_one(source: ByteSource, cache: IndexCache, scan: bool) -> bool:
+    """Open one object and store an entry of it.
 
     Parameters
     ----------
     source
         The object.
     cache
-        Cache that its record goes to.
+        Cache that the entry goes to.
     scan
         True to find its frames if it has no offset table.
 
     Returns
     -------
     bool
-        False if it had a record.
+        False if it had an entry.
 
     Raises
     ------
     DicomError, OSError
-        If it can't be opened or recorded.
+        If it can't be opened, or gets no entry.
     """
-    opened = await recall(source, cache)
+    opened = await open_from_cache(source, cache)
     if opened is not None and (_is_located(opened) or not scan):
         return False
     if opened is None:
-        opened, recorded = await learn(source, cache, first=FIRST_OF_MANY)
-        if not recorded:
+        opened, has_entry = await open_and_store(source, cache, first=FIRST_OF_MANY)
+        # Of an object without pixels this raises, naming its SOP class.
+        _ = opened.frames
+        if not has_entry:
             raise DicomError(
                 "nothing is kept of it: its store tells no version of objects, or its frames are "
                 "arranged by something that is not to be kept",

@@ -20,7 +20,7 @@ from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
 from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.frames.source import FrameSource
-from xarray_dicom.index_cache.checksummed import SUFFIX
+from xarray_dicom.index_cache import ENTRY_SUFFIX
 from xarray_dicom.opening import OpenOptions, open_images
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.runtime import run
@@ -141,14 +141,14 @@ def _open(
         recorded = [RecordingSource(source) for source in sources]
         return open_images(recorded[0] if is_one_object else recorded, options), recorded
 
-    sources = run(expand(url, storage_options, skip=(SUFFIX,)))
+    sources = run(expand(url, storage_options, skip=(ENTRY_SUFFIX,)))
     try:
         return opened(sources, is_one_object=len(sources) == 1)
     except (FileNotFoundError, IsADirectoryError):
         if len(sources) > 1:
             raise
         # As for the engine, a URL that is no object may be a prefix.
-        return opened(run(list_folder(sources[0], skip=(SUFFIX,))), is_one_object=False)
+        return opened(run(list_folder(sources[0], skip=(ENTRY_SUFFIX,))), is_one_object=False)
 
 
 def _image(dataset: xr.Dataset) -> Image:

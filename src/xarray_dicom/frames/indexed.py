@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,10 @@ class IndexedFrames:
     format: PixelFormat
     n_frames: int
     offsets: FrameOffsets = field(repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The same bytes as `ScannedFrames`: dask takes both for the same frames.
+        return IndexedFrames, (self.source, self.format, self.n_frames, self.offsets)
 
     @property
     def location(self) -> str:

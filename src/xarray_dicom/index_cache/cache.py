@@ -1,10 +1,9 @@
-"""A cache of checksummed blobs, one for each object; what is in them, others know."""
+"""Index caches: entries by object, and the cache that a user chose."""
 
 from __future__ import annotations
 
 import os
 import threading
-import warnings
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,141 +11,162 @@ from typing import Any, Protocol
 import platformdirs
 from fsspec.implementations.local import LocalFileSystem
 
-from xarray_dicom.errors import DicomError, DicomWarning
-from xarray_dicom.index_cache.checksummed import seal, unseal
-from xarray_dicom.index_cache.local_folder import Folder
-from xarray_dicom.index_cache.remote import Beside, Remote
+from xarray_dicom.errors import DicomError
+from xarray_dicom.index_cache.checksummed import add_checksum, verified_payload
+from xarray_dicom.index_cache.local_folder import LocalFolder
+from xarray_dicom.index_cache.remote import RemoteFolder, Sidecars
 from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.source import ByteSource
 from xarray_dicom.storage.url import display, protocol_of, split_link
 from xarray_dicom.storage.url_source import FsspecSource
+from xarray_dicom.warn import warn
 
-#: Says which cache is used where none is asked for.
-PLACE = "XARRAY_DICOM_INDEX_CACHE"
+#: Environment variable with the cache that is used where no `index_cache=` is given.
+CACHE_VARIABLE = "XARRAY_DICOM_INDEX_CACHE"
 
-#: Says how many bytes a folder of blobs may hold.
-SIZE = "XARRAY_DICOM_INDEX_CACHE_SIZE"
+#: Environment variable with the number of bytes that a folder of entries may hold.
+SIZE_VARIABLE = "XARRAY_DICOM_INDEX_CACHE_SIZE"
 
-LIMIT = 2**30
+DEFAULT_SIZE_LIMIT = 2**30
 
-#: What users call a cache that lies beside the objects.
+#: Value of `index_cache=` for entries next to the objects.
 SIDECAR = "sidecar"
 
-#: How the environment spells what is no place.
-SPELLED = {"": True, "on": True, "1": True, "true": True} | {
+#: Values of `CACHE_VARIABLE` that are no place.
+_SWITCHES = {"": True, "on": True, "1": True, "true": True} | {
     "off": False,
     "0": False,
     "false": False,
 }
 
-#: What `index_cache=` takes.
-Choice = bool | str | os.PathLike[str] | None
+#: Values of `index_cache=`.
+CacheChoice = bool | str | os.PathLike[str] | None
 
 _lock = threading.Lock()
-_told: set[str] = set()
+
+#: Names of caches whose failure this process has warned of.
+_warned: set[str] = set()
 
 
-class Shelf(Protocol):
-    """Where sealed blobs lie. Both verbs raise what the store raises."""
+class EntryStore(Protocol):
+    """Store of checksummed entries. Both coroutines raise what the storage raises."""
 
-    @property
-    def is_far(self) -> bool:
-        """Whether looking for a blob costs a request."""
+    def answers_at_once(self, source: ByteSource) -> bool:
+        """Return True if reading the entry of `source` waits for no network."""
         ...
 
     async def read(self, name: str, source: ByteSource) -> bytes | None:
-        """The blob of this name, or of this object."""
+        """Read an entry; the parameters are those of `write`.
+
+        Returns
+        -------
+        bytes or None
+            None if there is no entry, or only a part of one.
+        """
         ...
 
     async def write(self, name: str, source: ByteSource, content: bytes) -> None:
-        """Put the blob in place, whole or not at all."""
+        """Put an entry in place, whole or not at all.
+
+        Parameters
+        ----------
+        name
+            What `entry_name` returns for the object.
+        source
+            The object.
+        content
+            The entry with its checksum.
+        """
         ...
 
 
-class BlobCache:
-    """What is kept of objects from one process to the next.
+class IndexCache:
+    """Entries of objects, shared by processes.
 
     Parameters
     ----------
-    shelf
-        Where the blobs lie.
-    named
-        What the user called it: a cache that was asked for and can't be written is worth a
-        warning. None for the one that everybody has.
+    store
+        Place of the entries.
+    name
+        Name that the user gave the cache, shown in a warning if it can't be written. None for
+        the default cache, which fails silently.
     required
-        Whether what can't be kept is an error: so it is for whoever came to keep it.
+        Raise where an entry can't be written, as for commands that fill a cache.
     """
 
-    def __init__(self, shelf: Shelf, named: str | None = None, *, required: bool = False) -> None:
-        self.shelf = shelf
-        self.named = named
+    def __init__(self, store: EntryStore, name: str | None = None, *, required: bool = False):
+        self.store = store
+        self.name = name
         self.required = required
 
-    @property
-    def is_far(self) -> bool:
-        """Whether looking for a blob costs a request."""
-        return self.shelf.is_far
+    def answers_at_once(self, source: ByteSource) -> bool:
+        """Return True if `get` waits for no network."""
+        return self.store.answers_at_once(source)
 
     async def get(self, source: ByteSource) -> bytes | None:
-        """What was put for `source`, whole; None if there is nothing, or nothing sound."""
-        name = blob_name(source)
+        """Return the entry of `source`; None if there is none, or a damaged one."""
+        name = entry_name(source)
         if name is None:
             return None
         try:
-            sealed = await self.shelf.read(name, source)
+            content = await self.store.read(name, source)
         except Exception:
-            # A cache may be missing, forbidden or damaged: opening goes on without it.
+            # A cache may be missing, forbidden or damaged: the object is opened without it.
             return None
-        return None if sealed is None else unseal(sealed)
+        return None if content is None else verified_payload(content)
 
-    async def put(self, source: ByteSource, blob: bytes) -> None:
-        """Keep `blob` for `source`.
+    async def put(self, source: ByteSource, entry: bytes) -> None:
+        """Store the entry of `source`.
 
         Raises
         ------
         OSError
-            If that is required, and impossible.
+            If the cache is `required` and can't be written.
 
         Warns
         -----
         DicomWarning
-            Once in a process, if the user asked for this cache and it can't be written.
+            Once in a process, if the user named this cache and it can't be written.
         """
-        name = blob_name(source)
+        name = entry_name(source)
         if name is None:
             return
         try:
-            await self.shelf.write(name, source, seal(blob))
+            await self.store.write(name, source, add_checksum(entry))
         except Exception as error:
             if self.required:
                 raise
-            self._tell(error)
+            self._warn_once(error)
 
-    def _tell(self, error: Exception) -> None:
-        if self.named is None:
+    def _warn_once(self, error: Exception) -> None:
+        if self.name is None:
             return
         with _lock:
-            if self.named in _told:
+            if self.name in _warned:
                 return
-            _told.add(self.named)
-        warnings.warn(
-            f"the index cache {self.named} can't be written, so what opening finds is not kept: "
-            f"{type(error).__name__}: {error}",
-            DicomWarning,
-            stacklevel=2,
+            _warned.add(self.name)
+        warn(
+            f"the index cache {self.name} can't be written, so what opening finds is not kept: "
+            f"{type(error).__name__}: {error}"
         )
 
 
-def blob_name(source: ByteSource) -> str | None:
-    """Name of the blob of an object, which gives nothing away; None if it can have none."""
+def entry_name(source: ByteSource) -> str | None:
+    """Return the name of an object's entry: a hash, which does not reveal the object's address.
+
+    Returns
+    -------
+    str or None
+        Hexadecimal digits; None for an object that lies in this process alone.
+    """
     identity = source.identity
     if identity is None:
         return None
     return blake2b(identity.encode(errors="surrogatepass"), digest_size=20).hexdigest()
 
 
-def cache_for(source: ByteSource, choice: Choice = None) -> BlobCache | None:
-    """The cache that a user asked for.
+def choose_cache(source: ByteSource, choice: CacheChoice = None) -> IndexCache | None:
+    """Return the cache that a user asked for; None for none.
 
     Parameters
     ----------
@@ -154,10 +174,10 @@ def cache_for(source: ByteSource, choice: Choice = None) -> BlobCache | None:
         One of the objects. A cache in a store of the same protocol gets the same storage
         options, another one none.
     choice
-        A folder or URL; True for this user's own, False for none, ``"sidecar"`` for blobs
-        beside the objects, which are then read but not written. None leaves it to the
-        environment variable ``XARRAY_DICOM_INDEX_CACHE``, which is spelled alike, else it is
-        this user's own.
+        A folder or URL; True for this user's own cache, False for none, ``"sidecar"`` for
+        entries next to the objects, which are read but not written. None leaves the choice to
+        the environment variable ``XARRAY_DICOM_INDEX_CACHE``, which takes the same values;
+        where that is not set, it is this user's own cache.
 
     Raises
     ------
@@ -165,62 +185,70 @@ def cache_for(source: ByteSource, choice: Choice = None) -> BlobCache | None:
         If ``XARRAY_DICOM_INDEX_CACHE_SIZE`` is no number of bytes.
     """
     if choice is None:
-        choice = _by_environment()
+        choice = _environment_choice()
     if choice is False:
         return None
     if choice is True:
         own = platformdirs.user_cache_path("xarray-dicom", appauthor=False) / "instances"
-        # Without a home there is no place for it.
-        return _in_folder(own) if own.is_absolute() else None
+        # The path is relative where the user has no home directory.
+        return _folder_cache(own) if own.is_absolute() else None
     place = os.fspath(choice)
     if place == SIDECAR:
-        return BlobCache(Beside())
+        return IndexCache(Sidecars())
     if protocol_of(place) in ("file", "local") and not split_link(place)[1]:
         strip: Any = LocalFileSystem._strip_protocol
-        return _in_folder(Path(strip(place)), place)
-    return BlobCache(Remote(place, _options(place, source)), display(place))
+        return _folder_cache(Path(strip(place)), place)
+    return IndexCache(RemoteFolder(place, _storage_options(place, source)), display(place))
 
 
-def cache_to_fill(source: ByteSource, choice: Choice = None) -> BlobCache:
-    """The cache that a user wants filled; arguments as `cache_for`.
+def choose_cache_to_fill(source: ByteSource, choice: CacheChoice = None) -> IndexCache:
+    """Return the cache that a user wants filled; it raises where it can't be written.
+
+    Parameters
+    ----------
+    source, choice
+        As for `choose_cache`; sidecars are written.
 
     Raises
     ------
     DicomError
-        If there is none.
+        If the choice is no cache.
     """
     if choice == SIDECAR:
-        return BlobCache(Beside(writes=True), required=True)
-    cache = cache_for(source, choice)
+        return IndexCache(Sidecars(writable=True), required=True)
+    cache = choose_cache(source, choice)
     if cache is None:
-        raise DicomError(f"there is no index cache to fill: name one, or see to {PLACE} and {SIZE}")
-    return BlobCache(cache.shelf, required=True)
+        raise DicomError(
+            f"there is no index cache to fill: name one, or see to {CACHE_VARIABLE} and "
+            f"{SIZE_VARIABLE}"
+        )
+    return IndexCache(cache.store, required=True)
 
 
-def _by_environment() -> bool | str:
-    stated = os.environ.get(PLACE, "").strip()
-    return SPELLED.get(stated.lower(), stated)
+def _environment_choice() -> bool | str:
+    value = os.environ.get(CACHE_VARIABLE, "").strip()
+    return _SWITCHES.get(value.lower(), value)
 
 
-def _options(place: str, source: ByteSource) -> dict[str, Any]:
+def _storage_options(place: str, source: ByteSource) -> dict[str, Any]:
     if not isinstance(source, FsspecSource) or split_link(place)[1] or split_link(source.url)[1]:
         return {}
     return source.storage_options if protocol_of(place) == protocol_of(source.url) else {}
 
 
-def _in_folder(path: Path, named: str | None = None) -> BlobCache | None:
-    limit = _limit()
+def _folder_cache(path: Path, name: str | None = None) -> IndexCache | None:
+    limit = _size_limit()
     if not limit:
         return None
-    # One for all opens, as it knows how much room there is.
-    folder = runtime().shared(("blobs", path, limit), lambda: Folder(path, limit))
-    return BlobCache(folder, named)
+    # All opens share one folder object, which counts the bytes that this process has written.
+    folder = runtime().shared(("index cache", path, limit), lambda: LocalFolder(path, limit))
+    return IndexCache(folder, name)
 
 
-def _limit() -> int:
-    stated = os.environ.get(SIZE, "").strip()
-    if not stated:
-        return LIMIT
-    if not stated.isdecimal():
-        raise DicomError(f"{SIZE} is {stated!r}: give a number of bytes")
-    return int(stated)
+def _size_limit() -> int:
+    value = os.environ.get(SIZE_VARIABLE, "").strip()
+    if not value:
+        return DEFAULT_SIZE_LIMIT
+    if not value.isdecimal():
+        raise DicomError(f"{SIZE_VARIABLE} is {value!r}: give a number of bytes")
+    return int(value)

@@ -1,121 +1,159 @@
-"""Open an instance by what is kept of it, or the long way, and keep what that took to learn."""
+"""Open objects through an index cache."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
+from xarray_dicom.errors import DicomWarning
 from xarray_dicom.frames.offsets import FrameOffsets
-from xarray_dicom.frames.scanned import ScannedFrames
-from xarray_dicom.index_cache.cache import BlobCache
-from xarray_dicom.index_cache.serialize import complete, decode, encode, version_in
+from xarray_dicom.index_cache.cache import IndexCache
+from xarray_dicom.index_cache.serialize import (
+    add_offsets,
+    deserialize,
+    entry_fingerprint,
+    serialize,
+)
+from xarray_dicom.index_cache.serialize_frames import call_after_scan
 from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.runtime import enter_loop, in_thread
 from xarray_dicom.storage import ByteSource, FsspecSource
 from xarray_dicom.warn import recorded, recording, warn
 
-#: Records of fewer bytes are decoded sooner than a thread is woken.
-_SMALL = 64 * 1024
+#: Bytes of an entry below which waking a thread takes longer than reading the entry.
+_SMALL_ENTRY = 64 * 1024
 
 
-async def open_remembered(source: ByteSource, cache: BlobCache | None, *, first: int) -> Instance:
-    """Open one object, with one request for its version alone if it is known already.
+async def open_with_cache(source: ByteSource, cache: IndexCache | None, *, first: int) -> Instance:
+    """Open an object by its entry, or else by its header, and store an entry then.
 
-    If a listing has just told that version, no request is made.
+    Opening by an entry makes one request, for the object's version; none if a listing stated
+    that version.
 
     Parameters
     ----------
     source
         The object.
     cache
-        What is kept of objects; None for nothing.
+        The index cache; None for none.
     first
-        Bytes to fetch with the first request, if it is not known.
+        Bytes to fetch with the first request, if there is no entry.
 
     Raises
     ------
     DicomError, OSError
-        As `open_instance`; nothing that is wrong with the cache.
+        As `open_instance`, and for nothing that is wrong with the cache.
     """
     if cache is None or source.identity is None:
         return await open_instance(source, first=first)
-    found = await recall(source, cache)
-    return found or (await learn(source, cache, first=first))[0]
+    opened = await open_from_cache(source, cache)
+    return opened or (await open_and_store(source, cache, first=first))[0]
 
 
-async def recall(source: ByteSource, cache: BlobCache) -> Instance | None:
-    """Open an object by what is kept of it; None if nothing is kept of this version.
+async def open_from_cache(source: ByteSource, cache: IndexCache) -> Instance | None:
+    """Open an object by its entry; None if there is none of its present version.
+
+    Warnings that opening it by its header drew are drawn again.
 
     Raises
     ------
     OSError
-        If the object itself is missing or forbidden, and was asked for its version.
+        If the object itself is missing or forbidden, and its version had to be requested.
     """
-    record = await _looked_up(source, cache)
-    if record is None:
+    entry = await _read_entry(source, cache)
+    if entry is None:
         return None
-    small = len(record) < _SMALL
-    found = decode(record, source) if small else await in_thread(decode, record, source)
-    if found is None:
+    if len(entry) < _SMALL_ENTRY:
+        stored = deserialize(entry, source)
+    else:
+        stored = await in_thread(deserialize, entry, source)
+    if stored is None:
         return None
-    opened, notices = found
-    for text in notices:
-        warn(text)
-    _remember_scan(opened, source, cache, record)
-    return opened
+    for warning in stored.warnings:
+        warn(warning.message, location=source.location, frame=warning.frame, tag=warning.tag)
+    _store_scanned_offsets(stored.instance, source, cache, entry)
+    return stored.instance
 
 
-async def learn(source: ByteSource, cache: BlobCache, *, first: int) -> tuple[Instance, bool]:
-    """Open an object by its header, and keep what that took to learn.
+async def open_and_store(
+    source: ByteSource, cache: IndexCache, *, first: int
+) -> tuple[Instance, bool]:
+    """Open an object by its header, and store an entry of it.
+
+    Parameters
+    ----------
+    source
+        The object.
+    cache
+        The index cache.
+    first
+        Bytes to fetch with the first request.
 
     Returns
     -------
-    tuple
-        The instance, and whether anything could be kept of it.
+    instance : Instance
+        The object, opened.
+    has_entry : bool
+        True if there is an entry of it, False if it can't or may not have one.
+
+    Raises
+    ------
+    DicomError, OSError
+        As `open_instance`, and if the cache is required and can't be written.
     """
-    with recording() as heard:
+    with recording() as warnings:
         opened = await open_instance(source, first=first)
-    record = await in_thread(encode, opened, tuple(map(str, heard)))
-    if record is None:
+    entry = await in_thread(serialize, opened, _unlocated(warnings, source.location))
+    if entry is None:
         return opened, False
-    await cache.put(source, record)
-    _remember_scan(opened, source, cache, record)
+    await cache.put(source, entry)
+    _store_scanned_offsets(opened, source, cache, entry)
     return opened, True
 
 
-async def _looked_up(source: ByteSource, cache: BlobCache) -> bytes | None:
-    """What is kept of `source`; if there is anything, the source is open afterwards."""
+async def _read_entry(source: ByteSource, cache: IndexCache) -> bytes | None:
+    """Return the entry of `source`, which is open then; None if there is none."""
+    is_local = cache.answers_at_once(source)
+    if not (is_local and source.immediate):
+        await enter_loop()
     listed = isinstance(source, FsspecSource) and source.listed is not None
-    if listed or not cache.is_far:
-        record = await cache.get(source)
-        if record is not None and not (listed and _is_as_listed(source, record)):
+    if listed or is_local:
+        entry = await cache.get(source)
+        if entry is not None and not (listed and _pin_listed_version(source, entry)):
             await source.open(0)
-        return record
-    await enter_loop()
-    looking = asyncio.ensure_future(cache.get(source))
+        return entry
+    # Two requests at the same time: the lookup, and the one for the object's version.
+    lookup = asyncio.ensure_future(cache.get(source))
     try:
         await source.open(0)
     except BaseException:
-        looking.cancel()
+        lookup.cancel()
         raise
-    return await looking
+    return await lookup
 
 
-def _is_as_listed(source: ByteSource, record: bytes) -> bool:
-    """Whether a listing told the version that the record is of, which is pinned then."""
-    known = version_in(record)
-    return isinstance(source, FsspecSource) and known is not None and source.pin_listed(known)
+def _pin_listed_version(source: ByteSource, entry: bytes) -> bool:
+    """Pin the version of the entry if a listing stated the same one; return True then."""
+    version = entry_fingerprint(entry)
+    return isinstance(source, FsspecSource) and version is not None and source.pin_listed(version)
 
 
-def _remember_scan(opened: Instance, source: ByteSource, cache: BlobCache, record: bytes) -> None:
-    """See that the offsets of frames are kept too, once a scan has found them."""
-    frames = opened.frames
-    if not isinstance(frames, ScannedFrames) or frames.has_offsets:
-        return
+def _store_scanned_offsets(
+    opened: Instance, source: ByteSource, cache: IndexCache, entry: bytes
+) -> None:
+    """Store the entry anew once a scan has found the frames of an object without offset table."""
 
-    async def remember(offsets: FrameOffsets) -> None:
-        completed = complete(record, offsets, tuple(map(str, recorded())), opened_at)
+    async def store(offsets: FrameOffsets) -> None:
+        completed = add_offsets(entry, offsets, recorded())
         if completed is not None:
             await cache.put(source, completed)
 
-    opened_at = opened.location
-    frames.on_located(remember)
+    call_after_scan(opened.frames, store)
+
+
+def _unlocated(warnings: Iterable[DicomWarning], location: str) -> list[DicomWarning]:
+    """Take the location out of messages of warnings that have no field for it yet."""
+    prefix = f"{location}: "
+    return [
+        DicomWarning(w.message.removeprefix(prefix), frame=w.frame, tag=w.tag) for w in warnings
+    ]

@@ -1,13 +1,13 @@
-"""Bytes that tell whether they are whole: a payload behind a header with its digest.
+"""Stored bytes of an entry: a payload behind a header with its checksum.
 
 ============  =====  ====================================================
-bytes         size   what
+bytes         size   content
 ============  =====  ====================================================
 0 to 7        8      `MAGIC`, which text-mode transfers damage
 8 to 11       4      `VERSION`, little endian
 12 to 19      8      length of the payload, little endian
 20 to 51      32     BLAKE2b of the bytes 8 to 19 and the payload
-52 …                 the payload
+from 52              payload
 ============  =====  ====================================================
 """
 
@@ -16,45 +16,56 @@ from __future__ import annotations
 import struct
 from hashlib import blake2b
 
-#: How names of sealed blobs end, so that nobody takes one for an object.
-SUFFIX = ".xdi"
+#: End of the names of stored entries, so that no listing takes one for a DICOM object.
+ENTRY_SUFFIX = ".xdi"
 
 MAGIC = b"\x89XDI\r\n\x1a\n"
 VERSION = 1
 
-#: Bytes of the largest payload; nothing that opening learns comes near it.
-LARGEST = 512 * 2**20
+#: Bytes of the largest payload that is read, far more than any entry has.
+MAX_PAYLOAD = 512 * 2**20
 
-_MEASURES = struct.Struct("<IQ")
-_DIGEST = 32
-HEADER = len(MAGIC) + _MEASURES.size + _DIGEST
+_VERSION_AND_LENGTH = struct.Struct("<IQ")
+_DIGEST_SIZE = 32
+HEADER_SIZE = len(MAGIC) + _VERSION_AND_LENGTH.size + _DIGEST_SIZE
 
 
-def seal(payload: bytes) -> bytes:
-    """`payload` behind its header."""
-    measures = _MEASURES.pack(VERSION, len(payload))
+def add_checksum(payload: bytes) -> bytes:
+    """Return `payload` behind its header."""
+    measures = _VERSION_AND_LENGTH.pack(VERSION, len(payload))
     return b"".join([MAGIC, measures, _digest(measures, payload), payload])
 
 
-def unseal(sealed: bytes) -> bytes | None:
-    """The payload; None if anything at all is wrong with it."""
-    if sealed_length(sealed) != len(sealed):
+def verified_payload(content: bytes) -> bytes | None:
+    """Return the payload of stored bytes; None if they are damaged or of another version."""
+    if stored_size(content) != len(content):
         return None
-    payload = sealed[HEADER:]
-    measures = sealed[len(MAGIC) : len(MAGIC) + _MEASURES.size]
-    told = sealed[HEADER - _DIGEST : HEADER]
-    return payload if _digest(measures, payload) == told else None
+    payload = content[HEADER_SIZE:]
+    measures = content[len(MAGIC) : len(MAGIC) + _VERSION_AND_LENGTH.size]
+    digest = content[HEADER_SIZE - _DIGEST_SIZE : HEADER_SIZE]
+    return payload if _digest(measures, payload) == digest else None
 
 
-def sealed_length(start: bytes) -> int | None:
-    """Bytes of the whole that begins with `start`; None if it is of no kind that is read."""
-    if len(start) < HEADER or start[: len(MAGIC)] != MAGIC:
+def stored_size(start: bytes) -> int | None:
+    """Return the size of the stored bytes that begin with `start`.
+
+    Parameters
+    ----------
+    start
+        At least the header.
+
+    Returns
+    -------
+    int or None
+        Bytes of header and payload; None if this is no header of this version.
+    """
+    if len(start) < HEADER_SIZE or start[: len(MAGIC)] != MAGIC:
         return None
-    version, length = _MEASURES.unpack_from(start, len(MAGIC))
-    return HEADER + length if version == VERSION and length <= LARGEST else None
+    version, length = _VERSION_AND_LENGTH.unpack_from(start, len(MAGIC))
+    return HEADER_SIZE + length if version == VERSION and length <= MAX_PAYLOAD else None
 
 
 def _digest(measures: bytes, payload: bytes) -> bytes:
-    digest = blake2b(measures, digest_size=_DIGEST)
+    digest = blake2b(measures, digest_size=_DIGEST_SIZE)
     digest.update(payload)
     return digest.digest()

@@ -1,6 +1,6 @@
-"""The part of a header that layouts read: an allow-list, and its elements as bytes.
+"""Part of a header that layouts read: an allow-list, and its elements as bytes.
 
-Nothing else of a header is ever kept: no name, no number, no date of a patient, no institution,
+Nothing else of a header is ever stored: no name, no number, no date of a patient, no institution,
 no free text but that of segments and mappings, no identifier that a dataset doesn't show.
 """
 
@@ -25,43 +25,43 @@ from xarray_dicom.parsing.elements import Path
 from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, LONG_VRS, UNDEFINED_LENGTH
 from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, UNIT_PATH, tag
 
-#: Tags that are kept; those of sequences with what is kept of their items.
-Kept = dict[int, "Kept | None"]
+#: Tags that may be stored: None for an element, for a sequence the allow-list of its items.
+AllowList = dict[int, "AllowList | None"]
 
 
-class UnkeptError(Exception):
-    """Layouts need something of this header that is not to be kept."""
+class NotAllowedError(Exception):
+    """Layouts need an element of this header that may not be stored."""
 
 
-def _kept(*names: str, **sequences: Kept) -> Kept:
+def _allow(*names: str, **sequences: AllowList) -> AllowList:
     # Texts can't be read without their character set.
-    plain: Kept = {tag(name): None for name in ("SpecificCharacterSet", *names)}
+    plain: AllowList = {tag(name): None for name in ("SpecificCharacterSet", *names)}
     return plain | {tag(name): inner for name, inner in sequences.items()}
 
 
-_MEANING = _kept("CodeMeaning")
+_MEANING = _allow("CodeMeaning")
 
 #: One item of the Real World Value Mapping Sequence (PS3.3 C.7.6.16.2.11).
-_MAPPING = _kept(
+_MAPPING = _allow(
     *(name for name, group in FUNCTIONAL_GROUPS.items() if group.startswith("RealWorld")),
     "LUTExplanation",
     "RealWorldValueLUTData",
-    MeasurementUnitsCodeSequence=_kept("CodeValue", "CodingSchemeDesignator"),
+    MeasurementUnitsCodeSequence=_allow("CodeValue", "CodingSchemeDesignator"),
 )
 
 #: The functional groups that layouts read, shared by all frames or, in odd files, at the root.
 _GROUPS = {
-    group: _kept(*(name for name, own in FUNCTIONAL_GROUPS.items() if own == group))
+    group: _allow(*(name for name, own in FUNCTIONAL_GROUPS.items() if own == group))
     for group in FUNCTIONAL_GROUPS.values()
 } | {"RealWorldValueMappingSequence": _MAPPING}
 
-#: What layouts, `Instance` and attributes read at the root; tables that they go by are taken
-#: from where they stand. A test holds all kinds of objects to it.
-KEPT = _kept(
+#: Elements that layouts, `Instance` and attributes read at the root; keywords that other modules
+#: list are taken from there. A test opens every kind of object by these elements alone.
+ALLOWED = _allow(
     *SHOWN,
     *CLASSIC_KEYWORDS,
     *FUNCTIONAL_GROUPS,
-    # How pixels become values (layout/values, pixels/modality).
+    # From pixels to values (layout/values, pixels/modality).
     "PhotometricInterpretation",
     "PixelRepresentation",
     "DoseGridScaling",
@@ -71,7 +71,7 @@ KEPT = _kept(
         for what in ("Value", "RangeLimit")
     ),
     "RecommendedAbsentPixelCIELabValue",
-    # Where frames lie (layout/planes, layout/tiled, layout/concatenation).
+    # Positions of frames (layout/planes, layout/tiled, layout/concatenation).
     "GridFrameOffsetVector",
     "ImageOrientationSlide",
     "TotalPixelMatrixRows",
@@ -82,19 +82,19 @@ KEPT = _kept(
     "ConcatenationFrameOffsetNumber",
     "InConcatenationNumber",
     "InConcatenationTotalNumber",
-    ModalityLUTSequence=_kept("LUTDescriptor", "LUTData"),
-    TotalPixelMatrixOriginSequence=_kept(
+    ModalityLUTSequence=_allow("LUTDescriptor", "LUTData"),
+    TotalPixelMatrixOriginSequence=_allow(
         "XOffsetInSlideCoordinateSystem",
         "YOffsetInSlideCoordinateSystem",
         "ZOffsetInSlideCoordinateSystem",
     ),
-    OpticalPathSequence=_kept(
+    OpticalPathSequence=_allow(
         "OpticalPathIdentifier",
         "OpticalPathDescription",
         "IlluminationWaveLength",
         "RecommendedAbsentPixelCIELabValue",
     ),
-    SegmentSequence=_kept(
+    SegmentSequence=_allow(
         "SegmentNumber",
         "SegmentLabel",
         "SegmentDescription",
@@ -105,15 +105,15 @@ KEPT = _kept(
         SegmentedPropertyCategoryCodeSequence=_MEANING,
         SegmentedPropertyTypeCodeSequence=_MEANING,
     ),
-    DimensionIndexSequence=_kept("DimensionIndexPointer", "FunctionalGroupPointer"),
-    SharedFunctionalGroupsSequence=_kept("RescaleSlope", "RescaleIntercept", **_GROUPS),
+    DimensionIndexSequence=_allow("DimensionIndexPointer", "FunctionalGroupPointer"),
+    SharedFunctionalGroupsSequence=_allow("RescaleSlope", "RescaleIntercept", **_GROUPS),
     **_GROUPS,
 )
 
-#: Groups of elements that a dimension may go by. Patients, studies and visits have others.
-_POINTED_GROUPS = frozenset({0x18, 0x20, 0x22, 0x28, 0x40, 0x48, 0x52, 0x54, 0x62, 0x70})
+#: Groups of elements that a dimension may point to. Patients, studies and visits have others.
+_DIMENSION_GROUPS = frozenset({0x18, 0x20, 0x22, 0x28, 0x40, 0x48, 0x52, 0x54, 0x62, 0x70})
 
-#: What text under the VR of a number, an identifier or a time looks like; it may be anything.
+#: Spellings of numbers, identifiers and times: a careless file may have a name in their place.
 _SPELLINGS = {
     "IS": re.compile(rb"[-+0-9.eE\\ ]*"),
     "DS": re.compile(rb"[-+0-9.eE\\ ]*"),
@@ -123,131 +123,175 @@ _SPELLINGS = {
     "DT": re.compile(rb"[-+0-9.:\\ ]*"),
 }
 
-_LONGEST_SHORT = 0xFFFF
+_ITEM_TAG = b"\xfe\xff\x00\xe0"
+
+#: Bytes of the longest value of a VR whose length has 16 bits (PS3.5 7.1.2).
+_MAX_SHORT_LENGTH = 0xFFFF
 
 
-def allow_list() -> bytes:
-    """A digest of everything that decides what is kept."""
+def allow_list_digest() -> bytes:
+    """Return a digest of all that decides which elements are stored."""
 
-    def spelled(kept: Kept) -> str:
-        inner = (f"{t:08x}{spelled(i) if i is not None else ''}" for t, i in sorted(kept.items()))
+    def spell(allowed: AllowList) -> str:
+        inner = (f"{t:08x}{spell(i) if i is not None else ''}" for t, i in sorted(allowed.items()))
         return f"({','.join(inner)})"
 
-    rules = f"{spelled(KEPT)} {sorted(_POINTED_GROUPS)}"
+    rules = f"{spell(ALLOWED)} {sorted(_DIMENSION_GROUPS)}"
     return blake2b(rules.encode(), digest_size=16).digest()
 
 
-def require_kept_paths(paths: Iterable[Path]) -> None:
-    """Raise `UnkeptError` if one leads to an element that may not be kept.
+def require_allowed_paths(paths: Iterable[Path]) -> None:
+    """Raise `NotAllowedError` if a path leads to an element that may not be stored.
 
     Parameters
     ----------
     paths
         Tags from an item of the Per-Frame Functional Groups Sequence down to an element.
     """
-    known = {(tag(group), tag(name)) for name, group in FUNCTIONAL_GROUPS.items()} | {UNIT_PATH}
+    allowed = {(tag(group), tag(name)) for name, group in FUNCTIONAL_GROUPS.items()} | {UNIT_PATH}
     for path in paths:
-        if path not in known and keyword_for_tag(path[-1]) not in SPATIAL:
-            _require_pointed(path[-1])
+        if path not in allowed and keyword_for_tag(path[-1]) not in SPATIAL:
+            _require_allowed_pointer(path[-1])
 
 
-def write_kept(dataset: Dataset) -> bytes:
-    """The part of `dataset` that is kept, in Explicit VR Little Endian without meta header.
+def write_subset(dataset: Dataset) -> bytes:
+    """Write the allowed elements in Explicit VR Little Endian, without file meta information.
+
+    Parameters
+    ----------
+    dataset
+        File meta and data set of an object.
+
+    Returns
+    -------
+    bytes
+        A data set that `read_subset` reads.
 
     Raises
     ------
-    UnkeptError
-        If it is not enough to lay the object out, or can't be written as it is.
+    NotAllowedError
+        If laying the object out takes an element that is not allowed, or a value can't be
+        written as it is.
     """
-    return _written(dataset, KEPT | _pointed(dataset), "iso8859")
+    return _write(dataset, ALLOWED | _dimension_elements(dataset), "iso8859")
 
 
-def read_kept(content: bytes) -> Dataset:
-    """The data set that `write_kept` wrote."""
+def read_subset(content: bytes) -> Dataset:
+    """Read the data set that `write_subset` wrote."""
     return read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)
 
 
-def _pointed(dataset: Dataset) -> Kept:
-    """What dimensions point to besides, wherever layouts look for it."""
-    plain: Kept = {}
-    groups: Kept = {}
+def _dimension_elements(dataset: Dataset) -> AllowList:
+    """Return an allow-list of the elements that dimensions point to, wherever layouts look."""
+    plain: AllowList = {}
+    groups: AllowList = {}
     shared = tag("SharedFunctionalGroupsSequence")
     for item in dataset.get("DimensionIndexSequence") or []:
         pointer, group = item.get("DimensionIndexPointer"), item.get("FunctionalGroupPointer")
         if pointer is None or keyword_for_tag(pointer) in SPATIAL:
             continue
-        _require_pointed(int(pointer))
+        _require_allowed_pointer(int(pointer))
         plain[int(pointer)] = None
         if group is not None:
-            inner = groups.get(int(group)) or KEPT.get(int(group)) or {}
+            inner = groups.get(int(group)) or ALLOWED.get(int(group)) or {}
             groups[int(group)] = inner | {int(pointer): None}
-    return plain | groups | {shared: (KEPT[shared] or {}) | plain | groups}
+    return plain | groups | {shared: (ALLOWED[shared] or {}) | plain | groups}
 
 
-def _require_pointed(element: int) -> None:
+def _require_allowed_pointer(element: int) -> None:
     group = element >> 16
     try:
-        named = dictionary_VR(element)
+        vr = dictionary_VR(element)
     except KeyError:
-        named = "UN"
-    allowed = group & 1 or group in _POINTED_GROUPS or element in KEPT
-    if not allowed or named in ("PN", "SQ"):
-        raise UnkeptError(f"a dimension goes by {element:08x}")
+        vr = "UN"
+    allowed = group & 1 or group in _DIMENSION_GROUPS or element in ALLOWED
+    if not allowed or vr in ("PN", "SQ"):
+        raise NotAllowedError(f"a dimension points to {element:08x}")
 
 
-def _written(dataset: Dataset, kept: Kept, encoding: Any) -> bytes:
+def _write(dataset: Dataset, allowed: AllowList, character_set: Any) -> bytes:
+    """Write the allowed elements of a data set or item.
+
+    Parameters
+    ----------
+    dataset
+        Data set or item.
+    allowed
+        Elements to write.
+    character_set
+        Specific Character Set of the data set around it.
+    """
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, False
-    own = dataset.get("SpecificCharacterSet", encoding)
-    for one in sorted(kept.keys() & dataset.keys()):
-        inner = kept[one]
+    character_set = dataset.get("SpecificCharacterSet", character_set)
+    for element in sorted(allowed.keys() & dataset.keys()):
+        inner = allowed[element]
         if inner is None:
-            write_data_element(file, _element(dataset, one), own)
+            write_data_element(file, _writable(dataset, element), character_set)
             continue
-        items = [_written(item, inner, own) for item in dataset[one].value or ()]
-        content = b"".join(_ITEM + EXPLICIT_LITTLE.long.pack(len(i)) + i for i in items)
-        header = EXPLICIT_LITTLE.tag.pack(one >> 16, one & 0xFFFF, 0)[:4] + b"SQ\0\0"
+        items = [_write(item, inner, character_set) for item in dataset[element].value or ()]
+        content = b"".join(_ITEM_TAG + EXPLICIT_LITTLE.long.pack(len(i)) + i for i in items)
+        header = EXPLICIT_LITTLE.tag.pack(element >> 16, element & 0xFFFF, 0)[:4] + b"SQ\0\0"
         file.write(header + EXPLICIT_LITTLE.long.pack(len(content)) + content)
     return file.getvalue()
 
 
-_ITEM = b"\xfe\xff\x00\xe0"
+def _writable(dataset: Dataset, number: int) -> DataElement | RawDataElement:
+    """Return an element as it is written: raw bytes stay as they are.
 
-
-def _element(dataset: Dataset, one: int) -> DataElement | RawDataElement:
-    """An element as it is to be written; one that was not read yet keeps its bytes."""
-    element = dataset.get_item(one)
+    Raises
+    ------
+    NotAllowedError
+        If its value is not of the VR that the dictionary gives it, or does not fit.
+    """
+    element = dataset.get_item(number)
     try:
-        vrs = dictionary_VR(one).split(" or ")
+        vrs = dictionary_VR(number).split(" or ")
     except KeyError:
         vrs = []
     if isinstance(element, RawDataElement):
         vr = element.VR
         if vr in (None, "UN") and len(vrs) == 1 and element.value is not None:
             vr = vrs[0]
-        if vr in (None, "UN") or not element.is_little_endian or element.value is None:
-            element = dataset[one]
-        else:
-            spelling = _SPELLINGS.get(vrs[0]) if len(vrs) == 1 else None
-            if spelling is not None and not spelling.fullmatch(element.value.rstrip(b"\0")):
-                raise UnkeptError(f"the value of {one:08x} is not what it should be")
-            short = str(vr).encode() not in LONG_VRS
-            if vr == "SQ" or (short and len(element.value) > _LONGEST_SHORT):
-                raise UnkeptError(f"{one:08x} can't be written as it is")
-            if element.length == UNDEFINED_LENGTH:
-                raise UnkeptError(f"{one:08x} has no length")
-            return element._replace(VR=vr, is_implicit_VR=False)
+        if vr not in (None, "UN") and element.is_little_endian and element.value is not None:
+            return _checked_raw(element, str(vr), vrs)
+        element = dataset[number]
     if (vrs and element.VR not in vrs) or element.VR in ("SQ", "PN") or len(element.VR) != 2:
-        raise UnkeptError(f"{one:08x} is no {' or '.join(vrs)}")
+        raise NotAllowedError(f"{number:08x} is no {' or '.join(vrs)}")
     if dataset.original_encoding[1] is False and "OW" in (element.VR, *vrs):
-        raise UnkeptError(f"the words of {one:08x} are in another order")
-    if str(element.VR).encode() not in LONG_VRS and _length(element) > _LONGEST_SHORT:
-        raise UnkeptError(f"{one:08x} can't be written as it is")
+        raise NotAllowedError(f"the words of {number:08x} are in another order")
+    if str(element.VR).encode() not in LONG_VRS and _max_length(element) > _MAX_SHORT_LENGTH:
+        raise NotAllowedError(f"{number:08x} can't be written as it is")
     return element
 
 
-def _length(element: DataElement) -> int:
-    """Bytes that an element may take when it is written, at most."""
+def _checked_raw(element: RawDataElement, vr: str, vrs: list[str]) -> RawDataElement:
+    """Return a little-endian element that pydicom has not converted, with its explicit VR.
+
+    Parameters
+    ----------
+    element
+        The element.
+    vr
+        VR that it has, or that the dictionary gives it where it has none.
+    vrs
+        VRs that the dictionary allows; empty for private elements.
+    """
+    number = int(element.tag)
+    value = element.value or b""
+    spelling = _SPELLINGS.get(vrs[0]) if len(vrs) == 1 else None
+    if spelling is not None and not spelling.fullmatch(value.rstrip(b"\0")):
+        raise NotAllowedError(f"the value of {number:08x} is not of its VR")
+    is_short = vr.encode() not in LONG_VRS
+    if vr == "SQ" or (is_short and len(value) > _MAX_SHORT_LENGTH):
+        raise NotAllowedError(f"{number:08x} can't be written as it is")
+    if element.length == UNDEFINED_LENGTH:
+        raise NotAllowedError(f"{number:08x} has no length")
+    return element._replace(VR=vr, is_implicit_VR=False)
+
+
+def _max_length(element: DataElement) -> int:
+    """Return an upper bound of the bytes that an element's value takes when it is written."""
     if element.VM > 1:
         return 17 * element.VM
     return 4 * len(element.value) if isinstance(element.value, str) else 17

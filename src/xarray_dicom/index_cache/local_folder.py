@@ -1,4 +1,4 @@
-"""Blobs as files of a private folder, of which the longest unused go first."""
+"""Entries as files of a private folder of bounded size, evicted by time of last use."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from xarray_dicom.index_cache.checksummed import HEADER, LARGEST, SUFFIX
+from xarray_dicom.index_cache.checksummed import ENTRY_SUFFIX, HEADER_SIZE, MAX_PAYLOAD
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
 
-#: Folders below the root; blobs are spread evenly, so one folder tells what all weigh.
-FOLDERS = 256
+#: Subfolders below the root. Hashed names fill them evenly, so the size of one of them is an
+#: estimate of the size of all.
+SUBFOLDERS = 256
 
-#: Seconds that pass before a use of a blob is noted again.
-USE_NOTED = 3600
+#: Seconds between two updates of the time of last use (the modification time) of an entry.
+TOUCH_INTERVAL = 3600
 
-#: What is left of the limit when blobs have been dropped.
-KEPT_SHARE = 0.75
+#: Share of the size limit that an eviction leaves.
+SHARE_AFTER_EVICTION = 0.75
 
-#: Seconds after which a half-written file belongs to nobody any more.
-ABANDONED = 3600
+#: Seconds after which a draft is left over from a process that died, and may be deleted.
+DRAFT_LIFETIME = 3600
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 # A named pipe in place of a file would make opening wait for its writer.
@@ -33,71 +34,74 @@ _READ = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
 
 
-class _Kept(NamedTuple):
-    """A file of the cache; the one used longest ago sorts first."""
+class _EntryFile(NamedTuple):
+    """A file of the cache; the least recently used one sorts first."""
 
-    used: float
+    last_use: float
     size: int
     path: str
 
 
-class Folder:
-    """Blobs in the files of one folder of this user's.
+class LocalFolder:
+    """Entries in the files of one folder of this user's.
 
-    Several processes may use it at once: files appear whole by renaming, and a file that
-    vanishes is one that isn't there.
+    Several processes may use it at once: files appear whole by renaming, and an entry that
+    another process has evicted is a missing one.
 
     Parameters
     ----------
     path
-        The folder; it is made, for this user alone, when the first blob is stored.
+        The folder; it is made, for this user alone, when the first entry is stored.
     limit
-        Bytes of all blobs together.
+        Bytes of all entries together.
     """
-
-    is_far = False
 
     def __init__(self, path: str | os.PathLike[str], limit: int) -> None:
         self.path = Path(path)
         self.limit = limit
-        self._spare = 0
+        #: Bytes that this process may write before it looks at the size of the folder again.
+        self._unchecked = 0
+
+    def answers_at_once(self, source: ByteSource) -> bool:
+        """Return True: files are read without waiting."""
+        return True
 
     async def read(self, name: str, source: ByteSource) -> bytes | None:
-        """The file of this name."""
+        """Read the file of this name."""
         return await in_thread(self._read, self._file(name))
 
     async def write(self, name: str, source: ByteSource, content: bytes) -> None:
-        """Write the file of this name, and make room for it."""
+        """Write the file of this name, and evict others if they exceed the limit."""
         await in_thread(self._write, self._file(name), content)
 
     def _file(self, name: str) -> Path:
-        return self.path / name[:2] / f"{name[2:]}{SUFFIX}"
+        return self.path / name[:2] / f"{name[2:]}{ENTRY_SUFFIX}"
 
     def _read(self, file: Path) -> bytes | None:
-        self._require_own()
+        self._require_private()
         descriptor = os.open(file, _READ)
         with open(descriptor, "rb", buffering=0) as opened:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > HEADER + LARGEST:
+            if not stat.S_ISREG(status.st_mode) or status.st_size > HEADER_SIZE + MAX_PAYLOAD:
                 return None
             content = opened.read(status.st_size)
-        if time.time() - status.st_mtime > USE_NOTED:
+        if time.time() - status.st_mtime > TOUCH_INTERVAL:
             with suppress(OSError):
                 os.utime(file)
         return content
 
     def _write(self, file: Path, content: bytes) -> None:
         _make_private(self.path)
-        self._require_own()
+        self._require_private()
         with suppress(FileExistsError):
             file.parent.mkdir(0o700)
-        write_whole(file, content, 0o600)
-        self._spare -= len(content)
-        if self._spare <= 0:
-            self._make_room(file)
+        write_atomically(file, content, 0o600)
+        self._unchecked -= len(content)
+        if self._unchecked <= 0:
+            self._evict(file)
 
-    def _require_own(self) -> None:
-        """Raise unless nobody but this user can put files here."""
+    def _require_private(self) -> None:
+        """Raise unless this user alone can put files into the folder."""
         status = os.stat(self.path)
         if not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(f"{self.path} is no folder")
@@ -108,33 +112,43 @@ class Folder:
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise PermissionError(f"{self.path} can be written by others: chmod go-w")
 
-    def _make_room(self, newest: Path) -> None:
-        """Drop the blobs used longest ago, if all weigh more than the limit.
+    def _evict(self, newest: Path) -> None:
+        """Delete the least recently used entries if all together exceed the limit.
 
-        Looking at all files of a large cache takes long, so one folder is looked at first.
+        Listing a large cache takes long, so one subfolder is looked at first.
         """
-        sample = sum(kept.size for kept in _files(newest.parent))
-        if sample * FOLDERS <= self.limit:
+        sample = sum(entry.size for entry in _files(newest.parent))
+        if sample * SUBFOLDERS <= self.limit:
             return
-        every = sorted(
-            kept for folder in _folders(self.path) for kept in _files(folder, sweep=True)
+        entries = sorted(
+            entry for folder in _subfolders(self.path) for entry in _files(folder, sweep=True)
         )
-        total = sum(kept.size for kept in every)
+        total = sum(entry.size for entry in entries)
         if total > self.limit:
-            for kept in every:
-                if total <= self.limit * KEPT_SHARE:
+            for entry in entries:
+                if total <= self.limit * SHARE_AFTER_EVICTION:
                     break
-                if kept.path == str(newest):
+                if entry.path == str(newest):
                     continue
                 with suppress(OSError):
-                    os.unlink(kept.path)
-                total -= kept.size
-        # Others write as well, so only a part of what is left counts as this process's own.
-        self._spare = int(self.limit - total) // 4
+                    os.unlink(entry.path)
+                total -= entry.size
+        # Other processes write as well, so this one takes only a part of the free space.
+        self._unchecked = int(self.limit - total) // 4
 
 
-def write_whole(file: str | os.PathLike[str], content: bytes, mode: int) -> None:
-    """Put `file` in place with all of `content`, or not at all."""
+def write_atomically(file: str | os.PathLike[str], content: bytes, mode: int) -> None:
+    """Put a file in place with all of its content, or not at all.
+
+    Parameters
+    ----------
+    file
+        The file; one that exists is replaced.
+    content
+        Its bytes.
+    mode
+        Permissions, before the umask.
+    """
     folder, name = os.path.split(os.fspath(file))
     draft = os.path.join(folder, f".{name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, _CREATE, mode)
@@ -159,22 +173,31 @@ def _make_private(path: Path) -> None:
         path.mkdir(0o700)
 
 
-def _folders(root: Path) -> Iterator[str]:
-    with suppress(OSError), os.scandir(root) as entries:
-        for entry in entries:
-            if len(entry.name) == 2 and entry.is_dir(follow_symlinks=False):
-                yield entry.path
+def _subfolders(root: Path) -> Iterator[str]:
+    with suppress(OSError), os.scandir(root) as members:
+        for member in members:
+            if len(member.name) == 2 and member.is_dir(follow_symlinks=False):
+                yield member.path
 
 
-def _files(folder: str | Path, *, sweep: bool = False) -> Iterator[_Kept]:
-    """Files of a folder, as far as they stay while it is read; `sweep` drops old drafts."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
+def _files(folder: str | Path, *, sweep: bool = False) -> Iterator[_EntryFile]:
+    """List the files of a folder that other processes may change meanwhile.
+
+    Parameters
+    ----------
+    folder
+        A subfolder of the cache.
+    sweep
+        Delete drafts that are older than `DRAFT_LIFETIME`.
+    """
+    with suppress(OSError), os.scandir(folder) as members:
+        for member in members:
             with suppress(OSError):
-                if not entry.is_file(follow_symlinks=False):
+                if not member.is_file(follow_symlinks=False):
                     continue
-                status = entry.stat(follow_symlinks=False)
-                if sweep and entry.name[0] == "." and time.time() - status.st_mtime > ABANDONED:
-                    os.unlink(entry.path)
+                status = member.stat(follow_symlinks=False)
+                is_draft = member.name[0] == "."
+                if sweep and is_draft and time.time() - status.st_mtime > DRAFT_LIFETIME:
+                    os.unlink(member.path)
                     continue
-                yield _Kept(status.st_mtime, status.st_size, entry.path)
+                yield _EntryFile(status.st_mtime, status.st_size, member.path)

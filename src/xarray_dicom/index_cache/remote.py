@@ -1,4 +1,4 @@
-"""Blobs in object stores: in a place of their own, or each beside its object."""
+"""Entries in object stores: below a URL, or as sidecars next to the objects."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from xarray_dicom.index_cache.checksummed import SUFFIX, sealed_length
-from xarray_dicom.index_cache.local_folder import write_whole
-from xarray_dicom.runtime import in_thread
+from xarray_dicom.index_cache.checksummed import ENTRY_SUFFIX, stored_size
+from xarray_dicom.index_cache.local_folder import write_atomically
+from xarray_dicom.runtime import enter_loop, in_thread
 from xarray_dicom.storage.clients.filesystems import filesystem_of
 from xarray_dicom.storage.clients.generic import is_asynchronous
 from xarray_dicom.storage.source import ByteSource
 from xarray_dicom.storage.url import protocol_of, split_link, with_suffix
 from xarray_dicom.storage.url_source import FsspecSource
 
-#: Bytes of the first request: nearly every blob whole.
-FIRST = 256 * 2**10
+#: Bytes of the first request, which fetches nearly every entry whole.
+FIRST_REQUEST = 256 * 2**10
 
 
-class Remote:
-    """Blobs below a URL. Nothing is ever dropped: the store's own rules of expiry do that.
+class RemoteFolder:
+    """Entries below a URL. None is ever evicted: the expiration rules of the store do that.
 
     Parameters
     ----------
@@ -28,53 +28,58 @@ class Remote:
         As of an object.
     """
 
-    is_far = True
-
     def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
         self.url = url
         self.storage_options = storage_options
 
+    def answers_at_once(self, source: ByteSource) -> bool:
+        """Return False: a lookup costs a request."""
+        return False
+
     async def read(self, name: str, source: ByteSource) -> bytes | None:
-        """The object of this name."""
-        return await _fetched(self._object(name))
+        """Read the entry of this name."""
+        return await _read(self._object(name))
 
     async def write(self, name: str, source: ByteSource, content: bytes) -> None:
-        """Write the object of this name."""
-        await _put(self._object(name), content)
+        """Write the entry of this name."""
+        await _write(self._object(name), content)
 
     def _object(self, name: str) -> FsspecSource:
-        suffix = f"/{name[:2]}/{name[2:]}{SUFFIX}"
+        suffix = f"/{name[:2]}/{name[2:]}{ENTRY_SUFFIX}"
         return FsspecSource(with_suffix(_without_slash(self.url), suffix), self.storage_options)
 
 
-class Beside:
-    """Each blob beside its object, as ``<object>.xdi``.
+class Sidecars:
+    """Entries next to the objects, as ``<object>.xdi``.
 
     Parameters
     ----------
-    writes
-        Whether blobs are written: nobody wants files in a bucket by merely reading from it.
+    writable
+        Write entries, which merely opening an object does not do: nobody expects files in a
+        bucket from reading it.
     """
 
-    is_far = True
+    def __init__(self, *, writable: bool = False) -> None:
+        self.writable = writable
 
-    def __init__(self, *, writes: bool = False) -> None:
-        self.writes = writes
+    def answers_at_once(self, source: ByteSource) -> bool:
+        """Return True for an object whose neighbours are read without waiting."""
+        return source.immediate
 
     async def read(self, name: str, source: ByteSource) -> bytes | None:
-        """The sidecar of `source`."""
-        beside = _beside(source)
-        return None if beside is None else await _fetched(beside)
+        """Read the sidecar of `source`."""
+        sidecar = _sidecar(source)
+        return None if sidecar is None else await _read(sidecar)
 
     async def write(self, name: str, source: ByteSource, content: bytes) -> None:
-        """Write the sidecar of `source`, if that was asked for."""
-        beside = _beside(source)
-        if beside is not None and self.writes:
-            await _put(beside, content)
+        """Write the sidecar of `source`, if sidecars are writable."""
+        sidecar = _sidecar(source)
+        if sidecar is not None and self.writable:
+            await _write(sidecar, content)
 
 
-def _beside(source: ByteSource) -> FsspecSource | None:
-    return source.beside(SUFFIX) if isinstance(source, FsspecSource) else None
+def _sidecar(source: ByteSource) -> FsspecSource | None:
+    return source.beside(ENTRY_SUFFIX) if isinstance(source, FsspecSource) else None
 
 
 def _without_slash(url: str) -> str:
@@ -83,25 +88,29 @@ def _without_slash(url: str) -> str:
     return f"{path.rstrip('/')}{mark}{query}" + (f"::{rest}" if rest else "")
 
 
-async def _fetched(blob: FsspecSource) -> bytes | None:
-    head = await blob.open(FIRST)
-    if sealed_length(head.content) != head.fingerprint.size:
+async def _read(entry: FsspecSource) -> bytes | None:
+    if not entry.immediate:
+        await enter_loop()
+    head = await entry.open(FIRST_REQUEST)
+    if stored_size(head.content) != head.fingerprint.size:
         return None
-    there = len(head.content)
-    rest = await blob.read(there, head.fingerprint.size - there)
+    start = len(head.content)
+    rest = await entry.read(start, head.fingerprint.size - start)
     return head.content + rest
 
 
-async def _put(blob: FsspecSource, content: bytes) -> None:
-    with blob.errors_named("the entry of the index cache"):
-        filesystem, path = await filesystem_of(blob.url, blob.storage_options)
-        if protocol_of(blob.url) in ("file", "local") and not split_link(blob.url)[1]:
-            await in_thread(write_whole, path, content, 0o666)
+async def _write(entry: FsspecSource, content: bytes) -> None:
+    with entry.errors_named("the entry of the index cache"):
+        if not entry.immediate:
+            await enter_loop()
+        filesystem, path = await filesystem_of(entry.url, entry.storage_options)
+        if protocol_of(entry.url) in ("file", "local") and not split_link(entry.url)[1]:
+            await in_thread(write_atomically, path, content, 0o666)
             return
         try:
             await _pipe(filesystem, path, content)
         except FileNotFoundError:
-            # Stores with folders want them made first.
+            # Stores with folders need them made first.
             await _call(filesystem, "makedirs", posixpath.dirname(path), exist_ok=True)
             await _pipe(filesystem, path, content)
 

@@ -1,4 +1,4 @@
-"""Where frames lie, as sections of a record."""
+"""Byte ranges of frames as sections of an entry."""
 
 from __future__ import annotations
 
@@ -15,21 +15,38 @@ from xarray_dicom.frames.offsets import (
     NativeOffsets,
     SingleFrame,
 )
-from xarray_dicom.index_cache.sections import Reader, RecordError, Sections, number, text
+from xarray_dicom.index_cache.sections import (
+    EntryError,
+    SectionReader,
+    SectionWriter,
+    checked_size,
+    checked_text,
+)
 
-Told = dict[str, Any]
+#: JSON object.
+JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """How one kind of offsets is written and read; the location is never written."""
+class OffsetSerializer:
+    """Functions that write and read one class of offsets.
 
-    kind: type
-    write: Callable[[Any, Sections], Told]
-    read: Callable[[Told, Reader, str], FrameOffsets]
+    Attributes
+    ----------
+    offsets_class
+        The class.
+    write
+        Add sections, and return the JSON that refers to them.
+    read
+        Read what `write` returned.
+    """
+
+    offsets_class: type
+    write: Callable[[Any, SectionWriter], JsonObject]
+    read: Callable[[JsonObject, SectionReader], FrameOffsets]
 
 
-def _write_native(offsets: NativeOffsets, sections: Sections) -> Told:
+def _write_native(offsets: NativeOffsets, sections: SectionWriter) -> JsonObject:
     return {
         "n_frames": offsets.n_frames,
         "start": offsets.start,
@@ -39,16 +56,16 @@ def _write_native(offsets: NativeOffsets, sections: Sections) -> Told:
     }
 
 
-def _read_native(told: Told, sections: Reader, location: str) -> NativeOffsets:
+def _read_native(stored: JsonObject, sections: SectionReader) -> NativeOffsets:
     names = ("n_frames", "start", "frame_bits", "end", "unit")
-    n_frames, start, frame_bits, end, unit = (number(told[name]) for name in names)
+    n_frames, start, frame_bits, end, unit = (checked_size(stored[name]) for name in names)
     if unit not in (8, 16) or not frame_bits:
-        raise RecordError("no such native frames")
+        raise EntryError("these are no native frames")
     return NativeOffsets(n_frames, start, frame_bits, end, unit)
 
 
-def _write_exact(offsets: ExactOffsets, sections: Sections) -> Told:
-    # Gaps are an item header and a padding byte at most, so they cost next to nothing.
+def _write_exact(offsets: ExactOffsets, sections: SectionWriter) -> JsonObject:
+    # Gaps are an item header and a padding byte at most, so they compress to next to nothing.
     length = offsets.length.astype(np.int64)
     gaps = offsets.offset.copy()
     gaps[1:] -= offsets.offset[:-1] + length[:-1]
@@ -60,69 +77,86 @@ def _write_exact(offsets: ExactOffsets, sections: Sections) -> Told:
     }
 
 
-def _read_exact(told: Told, sections: Reader, location: str) -> ExactOffsets:
-    gaps, length = (sections.array(told[name]) for name in ("gaps", "lengths"))
+def _read_exact(stored: JsonObject, sections: SectionReader) -> ExactOffsets:
+    gaps, length = (sections.read_array(stored[name]) for name in ("gaps", "lengths"))
     if gaps.dtype != np.int64 or length.dtype != np.int64 or gaps.shape != length.shape:
-        raise RecordError("gaps and lengths don't match")
+        raise EntryError("gaps and lengths don't match")
     offset = np.cumsum(gaps)
     offset[1:] += np.cumsum(length[:-1])
-    end, table = number(told["end"]), text(told["table"])
+    end, table = checked_size(stored["end"]), checked_text(stored["table"])
     if int(length.min()) < 0 or int(offset.min()) < 0:
-        raise RecordError("a frame has no place")
+        raise EntryError("the byte range of a frame is negative")
     return ExactOffsets.from_lengths(offset, length, end, table)
 
 
-def _write_items(offsets: ItemOffsets, sections: Sections) -> Told:
+def _write_items(offsets: ItemOffsets, sections: SectionWriter) -> JsonObject:
     if offsets.first:
-        raise RecordError("offsets of some frames alone")
+        raise EntryError("these are the offsets of some frames only")
     return {
-        "edges": sections.add_steps(offsets.edges),
+        "edges": sections.add_increasing(offsets.edges),
         "n_frames": offsets.n_frames,
         "end": offsets.end,
     }
 
 
-def _read_items(told: Told, sections: Reader, location: str) -> ItemOffsets:
-    edges = sections.steps(told["edges"])
-    n_frames, end = number(told["n_frames"]), number(told["end"])
+def _read_items(stored: JsonObject, sections: SectionReader) -> ItemOffsets:
+    edges = sections.read_increasing(stored["edges"])
+    n_frames, end = checked_size(stored["n_frames"]), checked_size(stored["end"])
     if edges.ndim != 1 or not 1 <= edges.size <= n_frames + 1 or int(edges.min()) < 0:
-        raise RecordError("no such items")
+        raise EntryError("these are no items of frames")
     return ItemOffsets(edges, n_frames, end)
 
 
-def _write_single(offsets: SingleFrame, sections: Sections) -> Told:
+def _write_single(offsets: SingleFrame, sections: SectionWriter) -> JsonObject:
     return {"start": offsets.start, "end": offsets.end}
 
 
-def _read_single(told: Told, sections: Reader, location: str) -> SingleFrame:
-    return SingleFrame(number(told["start"]), number(told["end"]))
+def _read_single(stored: JsonObject, sections: SectionReader) -> SingleFrame:
+    return SingleFrame(checked_size(stored["start"]), checked_size(stored["end"]))
 
 
-FORMS = {
-    "native": Form(NativeOffsets, _write_native, _read_native),
-    "exact": Form(ExactOffsets, _write_exact, _read_exact),
-    "items": Form(ItemOffsets, _write_items, _read_items),
-    "single": Form(SingleFrame, _write_single, _read_single),
+#: Serializers by the name of the kind of offsets in an entry.
+OFFSET_SERIALIZERS = {
+    "native": OffsetSerializer(NativeOffsets, _write_native, _read_native),
+    "exact": OffsetSerializer(ExactOffsets, _write_exact, _read_exact),
+    "items": OffsetSerializer(ItemOffsets, _write_items, _read_items),
+    "single": OffsetSerializer(SingleFrame, _write_single, _read_single),
 }
 
 
-def write_offsets(offsets: FrameOffsets, sections: Sections) -> Told:
-    """What to note of `offsets`.
+def write_offsets(offsets: FrameOffsets, sections: SectionWriter) -> JsonObject:
+    """Add sections for `offsets`, and return the JSON that refers to them.
 
     Raises
     ------
-    RecordError
-        If they are of a kind without a form.
+    EntryError
+        If they are of a class without a serializer.
     """
-    for name, form in FORMS.items():
-        if type(offsets) is form.kind:
-            return {"form": name, **form.write(offsets, sections)}
-    raise RecordError(f"no form for {type(offsets).__name__}")
+    for kind, serializer in OFFSET_SERIALIZERS.items():
+        if type(offsets) is serializer.offsets_class:
+            return {"kind": kind, **serializer.write(offsets, sections)}
+    raise EntryError(f"there is no serializer of {type(offsets).__name__}")
 
 
-def read_offsets(told: Told, sections: Reader, location: str, n_frames: int) -> FrameOffsets:
-    """The offsets that `write_offsets` was given, of an object at `location`."""
-    offsets = FORMS[text(told["form"])].read(told, sections, location)
+def read_offsets(stored: JsonObject, sections: SectionReader, n_frames: int) -> FrameOffsets:
+    """Read the offsets that `write_offsets` was given.
+
+    Parameters
+    ----------
+    stored
+        What `write_offsets` returned.
+    sections
+        The sections that it refers to.
+    n_frames
+        Number of Frames that they must be of.
+
+    Raises
+    ------
+    EntryError
+        If they contradict themselves or `n_frames`; a missing key is a `KeyError`.
+    """
+    serializer = OFFSET_SERIALIZERS[checked_text(stored["kind"])]
+    offsets = serializer.read(stored, sections)
     if offsets.n_frames != n_frames:
-        raise RecordError("offsets are not those of so many frames")
+        raise EntryError("offsets are of another number of frames")
     return offsets
