@@ -37,12 +37,12 @@ from xarray_dicom.index_cache.sections import (
 from xarray_dicom.index_cache.serialize_frames import (
     add_scanned_offsets,
     read_frames,
+    stored_version,
     write_frames,
 )
 from xarray_dicom.index_cache.serialize_offsets import JsonObject
 from xarray_dicom.instance import Instance
 from xarray_dicom.parsing.elements import Column, Path
-from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.storage.source import ByteSource, Fingerprint
 
 #: Version of the payload; entries of other versions are ignored.
@@ -161,10 +161,7 @@ def rules_digest() -> str:
 def _serialize(opened: Instance, warnings: Sequence[DicomWarning]) -> bytes:
     if opened.frame_source is None:
         raise EntryError("the object has no pixels")
-    source = opened.source
-    if isinstance(source, InflatedSource):
-        source = source.source
-    fingerprint = source.fingerprint
+    fingerprint = stored_version(opened.frame_source)
     if fingerprint is None or not fingerprint.version:
         raise EntryError("the store has no version of the object")
     require_allowed_paths(opened.columns)

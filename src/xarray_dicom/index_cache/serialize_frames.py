@@ -24,7 +24,7 @@ from xarray_dicom.index_cache.serialize_offsets import JsonObject, read_offsets,
 from xarray_dicom.parsing.elements import Header, PixelElement
 from xarray_dicom.parsing.inflated import InflatedSource
 from xarray_dicom.pixel_format import PixelFormat
-from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.storage.source import ByteSource, Fingerprint
 
 #: Frames in one byte of an object, at most: of one bit each.
 _MAX_FRAMES_PER_BYTE = 8
@@ -63,6 +63,14 @@ def write_frames(frames: FrameSource, sections: SectionWriter) -> JsonObject:
     else:
         raise EntryError("frames can't be found again")
     return stored
+
+
+def stored_version(frames: FrameSource) -> Fingerprint | None:
+    """Return the version of the object in its store; None where it has none."""
+    if not isinstance(frames, IndexedFrames | ScannedFrames):
+        return None
+    source = frames.source
+    return (source.source if isinstance(source, InflatedSource) else source).fingerprint
 
 
 def add_scanned_offsets(stored: JsonObject, offsets: FrameOffsets, sections: SectionWriter) -> None:
