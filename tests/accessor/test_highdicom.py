@@ -7,6 +7,7 @@ import csv
 import functools
 import io
 import pickle
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ from xarray_dicom.errors import (
     SourceChangedError,
     UnsupportedDicomError,
 )
-from xarray_dicom.frames.prefetch import EncodedFrames
-from xarray_dicom.runtime import run
+from xarray_dicom.frames.prefetch import PrefetchedFrames
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import BytesSource, RecordingSource, open_source
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -97,7 +98,7 @@ def test_every_frame_of_every_kind(name: str) -> None:
     if name != "parametric-map":  # highdicom takes stored frames for integers
         stored = expected.get_stored_frames()
         np.testing.assert_array_equal(image.pixel_array, stored if len(stored) > 1 else stored[0])
-    assert image.encoded_frames.held == 0
+    assert image.encoded_frames.nbytes == 0
 
 
 def test_it_is_highdicom_s_kind_and_keeps_the_whole_header() -> None:
@@ -246,7 +247,7 @@ def test_frames_by_number_and_by_index() -> None:
             image.get_raw_frame(wrong, as_index=as_index)
         with pytest.raises(IndexError, match=str(wrong)):
             image.get_frames([1, wrong], as_indices=as_index, **PLAIN)
-    assert image.encoded_frames.held == 0
+    assert image.encoded_frames.nbytes == 0
 
 
 class SlowSource(BytesSource):
@@ -258,8 +259,13 @@ class SlowSource(BytesSource):
         self.most_in_flight = 0
         self.started: list[tuple[int, int]] = []
 
+    @property
+    def immediate(self) -> bool:
+        return False
+
     async def read(self, offset: int, length: int) -> bytes:
         """Wait a little, then read."""
+        await enter_loop()
         self.started.append((offset, length))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -285,14 +291,14 @@ def test_what_is_held_stays_inside_the_budget(native_slide: bytes) -> None:
     image, source = recorded(native_slide)
     source.clear()
     budget = 40 * TILE * TILE * 3
-    frames = EncodedFrames(image.encoded_frames.frames, memory_budget=budget)
+    frames = PrefetchedFrames(image.encoded_frames.source, memory_budget=budget)
     numbers = [*range(0, 720, 2), 5, 5, 5]
     most = 0
-    for number in frames.ahead(numbers, int):
-        most = max(most, frames.held)
+    for number in frames.prefetch(numbers, int):
+        most = max(most, frames.nbytes)
         assert len(frames.read(number)) == TILE * TILE * 3
     assert budget // 4 < most <= budget + TILE * TILE * 3
-    assert frames.held == 0
+    assert frames.nbytes == 0
     # Nothing is fetched twice, and every second frame is too far from the next to share.
     assert len(source.requests) == len(set(source.requests)) == 361
 
@@ -305,8 +311,13 @@ class StuckSource(BytesSource):
         self.bound = len(content)
         self.waiting = 0
 
+    @property
+    def immediate(self) -> bool:
+        return False
+
     async def read(self, offset: int, length: int) -> bytes:
         """Read, or wait until given up."""
+        await enter_loop()
         if offset >= self.bound:
             self.waiting += 1
             try:
@@ -321,12 +332,12 @@ def test_giving_up_drops_what_was_asked_for(native_slide: bytes) -> None:
     image = xr.open_dataset(source, engine="dicom").dicom.to_highdicom()
     frames = image.encoded_frames
     source.bound = 100 * TILE * TILE * 3
-    entries = frames.ahead(range(0, 700, 7), int)
+    entries = frames.prefetch(range(0, 700, 7), int)
     assert frames.read(next(entries))
-    assert frames.held == 99 * TILE * TILE * 3
+    assert frames.nbytes == 99 * TILE * TILE * 3
     entries.close()
-    assert frames.held == 0
-    run(asyncio.sleep(0.1))
+    assert frames.nbytes == 0
+    time.sleep(0.1)
     assert source.waiting == 0
     # It goes on frame by frame.
     source.bound = len(native_slide)
@@ -390,7 +401,7 @@ def test_a_replaced_object_is_noticed(native_slide: bytes) -> None:
         image.get_total_pixel_matrix(row_end=100, column_end=100, **PLAIN)
     with pytest.raises(SourceChangedError, match=r"replaced\.dcm"):
         dataset.dicom.to_highdicom()
-    assert image.encoded_frames.held == 0
+    assert image.encoded_frames.nbytes == 0
 
 
 def test_lost_frames_are_named(native_slide: bytes) -> None:
@@ -408,13 +419,13 @@ def test_damaged_items_are_named() -> None:
     write_slide = functools.partial(slide, shape=(640, 640), tile=TILE, offset_table="bot")
     blob = bytearray(content(write_slide))
     image, _ = recorded(bytes(blob))
-    spans = image.encoded_frames.offsets.byte_ranges(np.array([95]))
+    spans = run(image.encoded_frames.source.frame_offsets()).byte_ranges(np.array([95]))
     start = int(spans.offset[0])
     blob[start : start + 8] = bytes(8)
     damaged, _ = recorded(bytes(blob))
     with pytest.raises(CorruptDicomError, match="frame 96: no fragment"):
         damaged.get_frames([90, 96], **PLAIN)
-    assert damaged.encoded_frames.held == 0
+    assert damaged.encoded_frames.nbytes == 0
     assert damaged.get_raw_frame(95) == image.get_raw_frame(95)
 
 

@@ -24,7 +24,7 @@ async def fetch_from(
     Parameters
     ----------
     selections
-        Instances, and the frames of each: numbers from 0, ascending, none twice.
+        Instances, and the frames of each: numbers from 0, none twice, in order of need.
     budget
         Memory and requests that the read may have in flight.
 

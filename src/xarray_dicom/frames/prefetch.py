@@ -48,7 +48,7 @@ class PrefetchedFrames:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of frames that were prefetched and not used yet."""
+        """Bytes of frames that were requested and not used yet."""
         return sum(batch.nbytes for batch in self._batches)
 
     def read(self, index: int) -> bytes:
@@ -74,7 +74,8 @@ class PrefetchedFrames:
                     content = batch.take(index)
                     if content is not None:
                         return content
-                alone = Batch(self.source, np.array([index]), self.memory_budget)
+                number = np.array([index])
+                alone = Batch(self.source, number, number, self.memory_budget)
                 return alone.take(index) or b""
         except BaseException as error:
             # A notebook keeps the traceback of an error, and with it the iterator.
@@ -100,8 +101,8 @@ class PrefetchedFrames:
         held: deque[tuple[list[Entry], Batch]] = deque()
         try:
             while True:
-                for members, numbers in islice(planned, BATCHES - len(held)):
-                    batch = Batch(self.source, numbers, self.memory_budget)
+                for members, numbers, lengths in islice(planned, BATCHES - len(held)):
+                    batch = Batch(self.source, numbers, lengths, self.memory_budget)
                     held.append((members, batch))
                     self._batches.append(batch)
                 if not held:
@@ -123,8 +124,14 @@ class PrefetchedFrames:
 
     def _plan(
         self, entries: Iterable[Entry], index: Callable[[Entry], int]
-    ) -> Iterator[tuple[list[Entry], Int64s]]:
-        """Divide entries into batches that fit the memory, with the numbers of their frames."""
+    ) -> Iterator[tuple[list[Entry], Int64s, Int64s]]:
+        """Divide entries into batches that fit the memory.
+
+        Yields
+        ------
+        tuple
+            Entries, and the numbers and lengths of their frames.
+        """
         limit = max(self.memory_budget // BATCHES, 1)
         remaining = iter(entries)
         while members := list(islice(remaining, ENTRIES)):
@@ -135,7 +142,8 @@ class PrefetchedFrames:
             length[valid] = _encoded_nbytes(self.source, numbers[valid])
             cuts = np.flatnonzero(np.diff(np.cumsum(length) // limit)) + 1
             for positions in np.split(np.arange(len(members)), cuts):
-                yield [members[i] for i in positions], numbers[positions][valid[positions]]
+                frames = positions[valid[positions]]
+                yield [members[i] for i in positions], numbers[frames], length[frames]
 
 
 def _encoded_nbytes(source: FrameSource, numbers: Int64s) -> Int64s:
@@ -154,20 +162,24 @@ class Batch:
     ----------
     source
         The frames.
-    numbers
-        Their numbers in the order of their use; they may repeat.
+    numbers, lengths
+        Their numbers in the order of their use, which may repeat, and bytes of each.
     memory_budget
         Bytes that this process may hold in flight.
     """
 
-    def __init__(self, source: FrameSource, numbers: Int64s, memory_budget: int) -> None:
+    def __init__(
+        self, source: FrameSource, numbers: Int64s, lengths: Int64s, memory_budget: int
+    ) -> None:
         self._uses = Counter(numbers.tolist())
+        self._lengths = dict(zip(numbers.tolist(), lengths.tolist(), strict=True))
         self._frames: dict[int, Future[bytes]] = {number: Future() for number in self._uses}
         self._due: Coroutine[Any, Any, None] | None = None
         self._fetching: Future[None] | None = None
         if not self._frames:
             return
-        fetching = _fetch(source, np.unique(numbers), memory_budget, self._deliver)
+        distinct = np.array(list(self._frames), np.int64)
+        fetching = _fetch(source, distinct, memory_budget, self._deliver)
         if getattr(source, "immediate", False):
             # Fetched when the first of them is used: there is nothing to wait for.
             self._due = fetching
@@ -177,9 +189,8 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of frames that were fetched and not used yet."""
-        done = (frame for frame in tuple(self._frames.values()) if frame.done())
-        return sum(len(frame.result()) for frame in done if not _failed(frame))
+        """Bytes of frames that were requested and not used yet."""
+        return sum(self._lengths[number] for number in tuple(self._frames))
 
     def take(self, number: int) -> bytes | None:
         """Return the bytes of a frame; None if they aren't in the batch."""
@@ -222,10 +233,6 @@ class Batch:
                 frame.set_exception(error)
 
 
-def _failed(frame: Future[bytes]) -> bool:
-    return frame.cancelled() or frame.exception() is not None
-
-
 async def _fetch(
     source: FrameSource,
     numbers: Int64s,
@@ -237,7 +244,7 @@ async def _fetch(
     Parameters
     ----------
     source, numbers
-        The frames, ascending.
+        The frames, none twice, in the order of their use.
     memory_budget
         Bytes that this process may hold in flight.
     deliver

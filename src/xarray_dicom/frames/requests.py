@@ -29,7 +29,7 @@ class LocatedFrames:
     Attributes
     ----------
     numbers
-        Frame numbers from 0, ascending, shape ``(frames,)``.
+        Frame numbers from 0, shape ``(frames,)``.
     ranges
         Their byte ranges.
     framing
@@ -118,7 +118,7 @@ class FrameRequest:
 
 
 def divide(frames: LocatedFrames, sizing: Pace, limit: int) -> list[FrameRequest]:
-    """Divide the ranges of frames into requests, by ascending offset.
+    """Divide the ranges of frames into requests, in the order in which the frames are given.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def divide(frames: LocatedFrames, sizing: Pace, limit: int) -> list[FrameRequest
             else (int(merged.offsets[position]), int(merged.lengths[position]))
         )
         requests.append(FrameRequest(frames, *place, members))
-    return requests
+    return _in_order(requests)
 
 
 def _divide_few(frames: LocatedFrames, gap: int, largest: int) -> list[FrameRequest]:
@@ -162,12 +162,18 @@ def _divide_few(frames: LocatedFrames, gap: int, largest: int) -> list[FrameRequ
             continue
         begin, stop = offset[position], offset[position] + length[position]
         if members and (begin - end > gap or (stop > end and stop - start > largest)):
-            requests.append(FrameRequest(frames, start, end - start, np.array(members)))
+            requests.append(FrameRequest(frames, start, end - start, np.sort(members)))
             members = []
         if not members:
             start, end = begin, stop
         members.append(position)
         end = max(end, stop)
     if members:
-        requests.append(FrameRequest(frames, start, end - start, np.array(members)))
+        requests.append(FrameRequest(frames, start, end - start, np.sort(members)))
+    return _in_order(requests)
+
+
+def _in_order(requests: list[FrameRequest]) -> list[FrameRequest]:
+    """Sort requests by the first of their frames."""
+    requests.sort(key=lambda request: int(request.members[0]))
     return requests

@@ -116,6 +116,8 @@ class ScannedFrames:
             streams = [self._indexed.fetch(frame_numbers, budget)]
         else:
             self._require_room(frame_numbers)
+            # A scan comes by frames in their own order.
+            frame_numbers = np.sort(frame_numbers)
             scan = self._scanning()
             cut = int(np.searchsorted(frame_numbers, scan.n_located))
             streams = []

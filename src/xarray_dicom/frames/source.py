@@ -24,7 +24,7 @@ class EncodedFrames:
     Attributes
     ----------
     numbers
-        Frame numbers from 0, ascending, shape ``(frames,)``.
+        Frame numbers from 0, shape ``(frames,)``.
     content
         The bytes that the frames lie in.
     start, length
@@ -139,7 +139,7 @@ class FrameSource(Protocol):
         Parameters
         ----------
         frame_numbers
-            Numbers from 0, ascending, none twice.
+            Numbers from 0, none twice, in the order in which the frames are needed.
         budget
             Memory and requests that the read may have in flight; what a batch takes of it is
             given back by its `release`.
