@@ -16,7 +16,8 @@ from support.encoded_objects import SEQUENCE_DELIMITER, item_bytes, leave_length
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing import items, lockstep
 from xarray_dicom.parsing.columns import Columns, read_columns
-from xarray_dicom.parsing.elements import FunctionalGroups, Path
+from xarray_dicom.parsing.encoding import TagPath
+from xarray_dicom.parsing.functional_groups import FunctionalGroups
 
 FRAME_CONTENT, DIMENSION_INDEX = 0x00209111, 0x00209157
 PLANE_POSITION, POSITION = 0x00209113, 0x00200032
@@ -25,7 +26,7 @@ DERIVATION, SOURCE, UID = 0x00089124, 0x00082112, 0x00081155
 PURPOSE, MEANING = 0x0040A170, 0x00080104
 PRIVATE = 0x20051001
 
-PATHS: dict[Path, str] = {
+PATHS: dict[TagPath, str] = {
     (FRAME_CONTENT, DIMENSION_INDEX): "UL",
     (FRAME_CONTENT, 0x00189151): "TM",
     (FRAME_CONTENT, 0x00189220): "FD",
@@ -100,7 +101,7 @@ def frame_items(draw: st.DrawFn) -> Dataset:
     return item
 
 
-def expected(item: Dataset, path: Path) -> list[object]:
+def expected(item: Dataset, path: TagPath) -> list[object]:
     """What pydicom reads at `path`, following first items."""
     for tag in path[:-1]:
         if tag not in item or not len(item[tag].value):

@@ -20,8 +20,7 @@ from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.framing import unwrap
 from xarray_dicom.frames.offsets import find_offsets, scan
 from xarray_dicom.parsing.columns import read_columns
-from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.header import complete_header, read_header
+from xarray_dicom.parsing.header import Header, complete_header, read_header
 from xarray_dicom.pixel_format import PixelFormat
 
 CORPUS = Path(__file__).resolve().parents[2] / "../shared/data"

@@ -34,8 +34,7 @@ from xarray_dicom.errors import (
     UnsupportedDicomError,
 )
 from xarray_dicom.parsing import deflate, outline
-from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.header import complete_header, read_header
+from xarray_dicom.parsing.header import Header, complete_header, read_header
 from xarray_dicom.storage import RecordingSource
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]

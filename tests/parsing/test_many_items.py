@@ -28,9 +28,10 @@ from support.encoded_objects import (
 from support.generate.many_frames import PLANE_STEP, big_segmentation, per_frame_items
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing import items, lockstep, values
+from xarray_dicom.parsing.column_values import Column
 from xarray_dicom.parsing.columns import Columns, read_columns
-from xarray_dicom.parsing.elements import Column, FunctionalGroups
-from xarray_dicom.parsing.elements import Path as Tags
+from xarray_dicom.parsing.encoding import TagPath as Tags
+from xarray_dicom.parsing.functional_groups import FunctionalGroups
 from xarray_dicom.parsing.header import read_header
 
 INDEX: Tags = (0x00209111, 0x00209157)
@@ -240,7 +241,7 @@ def test_what_finds_the_end_notes_the_elements(first: int) -> None:
     again = wait(read_header(opened(file.getvalue()), first=first))
     assert again.per_frame is not None
     assert again.per_frame.trace is not None
-    assert not again.per_frame.trace.leaves
+    assert not again.per_frame.trace.values
     one, two = (read_columns(found.per_frame, PATHS, 3000) for found in (header, again))
     for path, column in one.columns.items():
         np.testing.assert_array_equal(column.values, two.columns[path].values)

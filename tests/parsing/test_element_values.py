@@ -18,10 +18,11 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from xarray_dicom import DicomWarning
-from xarray_dicom.parsing.conversions import Conversions, plain_numbers, spelling_of
-from xarray_dicom.parsing.elements import Header, PixelElement
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.element_values import Conversions, plain_numbers, raw_value
+from xarray_dicom.parsing.functional_groups import tag
+from xarray_dicom.parsing.header import Header
 from xarray_dicom.parsing.image_pixel import common_format
+from xarray_dicom.parsing.outline import PixelElement
 from xarray_dicom.pixel_format import PixelFormat
 
 VALUES: dict[str, Any] = {
@@ -145,10 +146,10 @@ def test_large_and_nested_values_have_no_spelling() -> None:
     dataset = read(
         False, True, DerivationDescription="x" * 1000, ReferencedImageSequence=[Dataset()]
     )
-    assert spelling_of(dataset, tag("DerivationDescription")) is not None
+    assert raw_value(dataset, tag("DerivationDescription")) is not None
     long = read(False, True, DerivationDescription="x" * 1025)
-    assert spelling_of(long, tag("DerivationDescription")) is None
-    assert spelling_of(dataset, tag("ReferencedImageSequence")) is None
+    assert raw_value(long, tag("DerivationDescription")) is None
+    assert raw_value(dataset, tag("ReferencedImageSequence")) is None
 
 
 @pytest.mark.parametrize("value", [None, ""])
