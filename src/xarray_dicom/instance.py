@@ -23,7 +23,7 @@ from xarray_dicom.parsing.element_values import Conversions, as_tag, plain_numbe
 from xarray_dicom.parsing.encoding import TagPath, tag_name
 from xarray_dicom.parsing.functional_groups import FUNCTIONAL_GROUPS, layout_paths, tag
 from xarray_dicom.parsing.header import read_header
-from xarray_dicom.parsing.image_pixel import common_format
+from xarray_dicom.parsing.image_pixel import common_format, number_of_frames
 from xarray_dicom.parsing.inflated_source import InflatedSource
 from xarray_dicom.parsing.value_errors import values_read
 from xarray_dicom.runtime import in_thread
@@ -213,7 +213,7 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
         return Instance(source.location, dataset, {}, None)
     with located(source.location), values_read(source.location, OSError):
         pixel_format = common_format(header, header.pixel)
-        n_frames = _number_of_frames(dataset)
+        n_frames = number_of_frames(dataset)
         wanted = {} if header.per_frame is None else layout_paths(dataset)
     with located(source.location), values_read():
         offsets = await find_offsets(source, header, n_frames, pixel_format)
@@ -228,21 +228,6 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
         place = replace(header, dataset=Dataset(), per_frame=None)
         frames = ScannedFrames(source, pixel_format, n_frames, place)
     return Instance(source.location, dataset, columns, frames)
-
-
-def _number_of_frames(dataset: Dataset) -> int:
-    value = dataset.get("NumberOfFrames")
-    if value in (None, ""):
-        return 1
-    try:
-        n_frames = int(value)
-    except (TypeError, ValueError) as error:
-        raise CorruptDicomError(
-            f"Number of Frames (0028,0008) is {value!r}, not a number", tag="NumberOfFrames"
-        ) from error
-    if n_frames < 1:
-        raise CorruptDicomError(f"Number of Frames (0028,0008) is {n_frames}", tag="NumberOfFrames")
-    return n_frames
 
 
 @cache

@@ -158,7 +158,7 @@ def assert_columns(path: str, header: Header, sequence: list[Dataset]) -> None:
     paths: dict[tuple[int, ...], str] = {}
     for item in sequence:
         paths |= elements(item)
-    columns = read_columns(header.per_frame, paths, len(sequence), path)
+    columns = read_columns(header.per_frame, paths, len(sequence))
     assert columns.walked == 0
     for where, column in columns.columns.items():
         for frame, item in enumerate(sequence):

@@ -18,6 +18,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from xarray_dicom import DicomWarning
+from xarray_dicom.errors import located
 from xarray_dicom.parsing.element_values import Conversions, plain_numbers, raw_value
 from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.parsing.header import Header
@@ -153,7 +154,7 @@ def test_large_and_nested_values_have_no_spelling() -> None:
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_what_is_assumed_is_noticed_for_each_object(value: str | None) -> None:
+def test_each_object_warns_of_what_is_assumed(value: str | None) -> None:
     stated: dict[str, Any] = {
         "Rows": 4,
         "Columns": 5,
@@ -172,8 +173,8 @@ def test_what_is_assumed_is_noticed_for_each_object(value: str | None) -> None:
     formats = []
     for location in ("first", "second"):
         header = Header(read(False, True, **stated), ExplicitVRLittleEndian, None, pixel, b"")
-        with pytest.warns(DicomWarning, match=f"{location}: BitsStored"):
-            formats.append(common_format(header, pixel, location))
+        with pytest.warns(DicomWarning, match=f"{location}: BitsStored"), located(location):
+            formats.append(common_format(header, pixel))
     assert formats[0] == formats[1]
     assert formats[0].bits_stored == 16
 
@@ -194,7 +195,7 @@ def test_headers_of_the_same_bytes_share_a_format_and_others_do_not() -> None:
     def made(**changed: Any) -> PixelFormat:
         dataset = read(False, True, **{**stated, **changed})
         header = Header(dataset, ExplicitVRLittleEndian, None, pixel, b"")
-        return common_format(header, pixel, "object")
+        return common_format(header, pixel)
 
     assert made() is made()
     assert made(Rows=6).rows == 6

@@ -186,7 +186,7 @@ def test_deflated_and_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["empty", "short", "html", "json", "tiff", "zeros", "ramp", "prose"],
 )
 def test_not_dicom(content: bytes) -> None:
-    with pytest.raises(NotDicomError, match="bytes> is not DICOM"):
+    with pytest.raises(NotDicomError, match="bytes>: is not DICOM"):
         read(content)
 
 

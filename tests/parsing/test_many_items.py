@@ -27,7 +27,7 @@ from support.encoded_objects import (
 )
 from support.generate.many_frames import PLANE_STEP, big_segmentation, per_frame_items
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.parsing import items, lockstep, values
+from xarray_dicom.parsing import column_values, items, lockstep
 from xarray_dicom.parsing.column_values import Column
 from xarray_dicom.parsing.columns import Columns, read_columns
 from xarray_dicom.parsing.encoding import TagPath as Tags
@@ -217,7 +217,7 @@ def test_a_run_that_is_cut_off(undefined: bool) -> None:
 def test_texts_that_only_seem_to_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal texts are read once; texts that the quick look takes for equal must not be."""
     content = per_frame_items(*arrays(9000))
-    monkeypatch.setattr(values, "_mixed", lambda word, offset, places: offset * 0)
+    monkeypatch.setattr(column_values, "_hash", lambda word, offset, places: offset * 0)
     assert_known(read_columns(FunctionalGroups(content, False, True, False), PATHS, 9000), 9000)
 
 
@@ -230,14 +230,14 @@ def test_absent_columns_take_no_memory() -> None:
 
 
 @pytest.mark.parametrize("first", [700, 2**15, 2**22])
-def test_what_finds_the_end_notes_the_elements(first: int) -> None:
+def test_the_search_for_the_end_locates_the_elements(first: int) -> None:
     """Groups of unknown length are walked once, however many requests they come in."""
     file = io.BytesIO()
     big_segmentation(file, planes=100, segments=30, undefined=True)
     header = wait(read_header(opened(file.getvalue()), first=first, paths=lambda _: PATHS))
     assert header.per_frame is not None
     assert header.per_frame.trace is not None
-    assert header.per_frame.trace.wanted == set(PATHS)
+    assert header.per_frame.trace.selected == set(PATHS)
     again = wait(read_header(opened(file.getvalue()), first=first))
     assert again.per_frame is not None
     assert again.per_frame.trace is not None

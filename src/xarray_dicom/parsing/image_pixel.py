@@ -1,4 +1,4 @@
-"""The Image Pixel module of a data set (PS3.3 C.7.6.3): encoding of its pixels."""
+"""Attributes of the pixels: Image Pixel module and Number of Frames (PS3.3 C.7.6.3, C.7.6.6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
-from xarray_dicom.parsing.element_values import RawValue, as_tag, raw_value
+from xarray_dicom.parsing.element_values import RawValue, as_tag, plain_value, raw_value
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.parsing.header import Header
@@ -88,6 +88,36 @@ def common_format(header: Header, pixel: PixelElement) -> PixelFormat:
             _formats.clear()
         _formats[key] = pixel_format
     return pixel_format
+
+
+def number_of_frames(dataset: Dataset) -> int:
+    """Return Number of Frames (0028,0008); 1 where it is absent or empty.
+
+    Parameters
+    ----------
+    dataset
+        Of the object.
+
+    Raises
+    ------
+    CorruptDicomError
+        If it is no number, or less than 1.
+    """
+    raw = raw_value(dataset, tag("NumberOfFrames"))
+    value: Any = None if raw is None else plain_value(raw)
+    if value is None:
+        value = dataset.get("NumberOfFrames")
+    if value in (None, ""):
+        return 1
+    try:
+        n_frames = int(value)
+    except (TypeError, ValueError) as error:
+        raise CorruptDicomError(
+            f"Number of Frames (0028,0008) is {value!r}, not a number", tag="NumberOfFrames"
+        ) from error
+    if n_frames < 1:
+        raise CorruptDicomError(f"Number of Frames (0028,0008) is {n_frames}", tag="NumberOfFrames")
+    return n_frames
 
 
 def _read_format(dataset: Dataset, transfer_syntax: str, pixel: PixelElement) -> PixelFormat:

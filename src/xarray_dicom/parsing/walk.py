@@ -116,7 +116,10 @@ def check_nesting(buffer: bytes, element: ElementHeader, encoding: Encoding) -> 
     encoding
         Of the data set.
     """
-    if element.length is None or not _is_sequence(buffer, element):
+    # Each level has at least the 8 bytes of an item header.
+    if element.length is None or element.length < 8 * DEEPEST_NESTING:
+        return
+    if not _is_sequence(buffer, element):
         return
     if buffer.count(_ITEM_BYTES[encoding.little_endian], element.value, element.end) <= (
         DEEPEST_NESTING
