@@ -220,8 +220,7 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
     columns: dict[TagPath, Column] = {}
     if header.per_frame is not None:
         with located(source.location):
-            read = await in_thread(read_columns, header.per_frame, wanted, n_frames)
-        columns = dict(read.columns)
+            columns = await in_thread(read_columns, header.per_frame, wanted, n_frames)
     if offsets is not None:
         frames: FrameSource = IndexedFrames(source, pixel_format, n_frames, offsets)
     else:

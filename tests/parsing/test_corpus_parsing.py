@@ -16,6 +16,7 @@ from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
 
 from support.encoded_objects import opened, wait
+from support.walked_items import walked_items
 from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.framing import unwrap
 from xarray_dicom.frames.offsets import find_offsets, scan
@@ -158,9 +159,10 @@ def assert_columns(path: str, header: Header, sequence: list[Dataset]) -> None:
     paths: dict[tuple[int, ...], str] = {}
     for item in sequence:
         paths |= elements(item)
-    columns = read_columns(header.per_frame, paths, len(sequence))
-    assert columns.walked == 0
-    for where, column in columns.columns.items():
+    with walked_items() as walked:
+        columns = read_columns(header.per_frame, paths, len(sequence))
+    assert walked == []
+    for where, column in columns.items():
         for frame, item in enumerate(sequence):
             found = column.values[frame, : column.count[frame]].tolist()
             value = texts_or_numbers(item, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,23 +25,9 @@ _SEQUENCE = "Per-Frame Functional Groups Sequence (5200,9230)"
 _SEQUENCE_TAG = 0x52009230
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Elements of the per-frame functional groups.
-
-    Attributes
-    ----------
-    columns
-        One `Column` for each path asked for, also where no frame has the element.
-    walked
-        Items that were built so unusually that they were walked one by one.
-    """
-
-    columns: dict[TagPath, Column]
-    walked: int
-
-
-def read_columns(groups: FunctionalGroups, paths: Mapping[TagPath, str], n_frames: int) -> Columns:
+def read_columns(
+    groups: FunctionalGroups, paths: Mapping[TagPath, str], n_frames: int
+) -> dict[TagPath, Column]:
     """Read elements of all items of the Per-Frame Functional Groups Sequence.
 
     Parameters
@@ -58,8 +43,9 @@ def read_columns(groups: FunctionalGroups, paths: Mapping[TagPath, str], n_frame
 
     Returns
     -------
-    Columns
-        Every column has `n_frames` rows and at least one value a row.
+    dict
+        One column for each path, also where no frame has the element; every column has
+        `n_frames` rows, and room for at least one value a row.
 
     Raises
     ------
@@ -86,8 +72,7 @@ def read_columns(groups: FunctionalGroups, paths: Mapping[TagPath, str], n_frame
         raise CorruptDicomError(counts, tag=_SEQUENCE_TAG)
     if trace.count > n_frames:
         warn(f"{counts}; the last items are passed over", tag=_SEQUENCE_TAG)
-    columns = {path: _column(groups, trace, path, vr, n_frames) for path, vr in paths.items()}
-    return Columns(columns, trace.walked)
+    return {path: _column(groups, trace, path, vr, n_frames) for path, vr in paths.items()}
 
 
 def _column(

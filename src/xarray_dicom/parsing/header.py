@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,7 +12,7 @@ from xarray_dicom.errors import CorruptDicomError, located
 from xarray_dicom.parsing.deflate import inflate
 from xarray_dicom.parsing.encoding import TagPath, tag_name
 from xarray_dicom.parsing.functional_groups import FunctionalGroups
-from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Extent, Outline, PixelElement
+from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Outline, PixelElement
 from xarray_dicom.parsing.raw_dataset import file_meta, raw_dataset
 from xarray_dicom.parsing.walk import NO_ELEMENTS, TagSelection
 from xarray_dicom.runtime import in_thread
@@ -201,9 +201,9 @@ def _dataset(
     meta: FileMetaDataset | None = None,
 ) -> FileDataset:
     """Return the data set in `content`, with its functional groups if it is to be `whole`."""
-    extents: Iterable[Extent] = outline.elements
+    extents = outline.elements
     if not whole:
-        extents = (extent for extent in extents if extent.tag != PER_FRAME_GROUPS)
+        extents = [extent for extent in extents if extent.tag != PER_FRAME_GROUPS]
     try:
         return raw_dataset(content, extents, outline.encoding, preamble, meta)
     except Exception as error:

@@ -229,7 +229,6 @@ class _Tracer:
         end, values = walk_item(self.buffer, position, self.encoding, self.selected)
         self.singles += [(self.trace.count, value) for value in values]
         self.trace.count += 1
-        self.trace.walked += 1
         return end
 
     def _finish_known(self) -> None:
@@ -241,7 +240,6 @@ class _Tracer:
         for item in np.flatnonzero(walk.ends != ends):
             _, values = walk_item(self.buffer, int(starts[item]) - 8, self.encoding, self.selected)
             self.singles += [(int(number[item]), value) for value in values]
-            self.trace.walked += 1
             number[item] = -1
         self._add_values(walk.values, number)
 

@@ -65,8 +65,6 @@ class Trace:
         True if the end of the sequence was reached.
     values
         Byte ranges of the selected elements, `item` counting from 0 in file order.
-    walked
-        Items that were walked one by one.
     needed
         If not `closed`: how many bytes the buffer must have to show more.
     selected
@@ -77,7 +75,6 @@ class Trace:
     end: int = 0
     closed: bool = False
     values: dict[TagPath, list[ValueRanges]] = field(default_factory=dict)
-    walked: int = 0
     needed: int = 0
     selected: frozenset[TagPath] = frozenset()
 
@@ -91,6 +88,5 @@ class Trace:
             more,
             count=self.count + more.count,
             values=self.values,
-            walked=self.walked + more.walked,
             selected=more.selected if not self.count else self.selected & more.selected,
         )
