@@ -88,12 +88,12 @@ class Conversions:
         raw = dataset.get_item(as_tag(element))
         if raw is None:
             return None
-        known = _raw_value(raw, element)
-        if known is None:
+        stored = _raw_value(raw, element)
+        if stored is None:
             return dataset[as_tag(element)].value
-        key = known, None
+        key = stored, None
         if key not in self._converted:
-            value = plain_value(known)
+            value = plain_value(stored)
             self._converted[key] = dataset[as_tag(element)].value if value is None else value
         return self._converted[key]
 
@@ -119,10 +119,10 @@ class Conversions:
         raw = dataset.get_item(as_tag(element))
         if raw is None:
             return None
-        known = _raw_value(raw, element)
-        if known is None:
+        stored = _raw_value(raw, element)
+        if stored is None:
             return convert()
-        key = known, purpose
+        key = stored, purpose
         if key not in self._converted:
             self._converted[key] = convert()
         converted: T = self._converted[key]

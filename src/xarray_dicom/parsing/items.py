@@ -121,10 +121,10 @@ class _Tracer:
         self.candidates = _Candidates()
         # First bytes of items that were searched for; True if positions were leapt over.
         self.patterns: dict[bytes, bool] = {}
-        # Items of known length, which are walked together at the end.
-        self.known_starts = array("q")
-        self.known_ends = array("q")
-        self.known_runs: list[tuple[int, int]] = []
+        # Items of explicit length, which are walked together at the end.
+        self.explicit_starts = array("q")
+        self.explicit_ends = array("q")
+        self.explicit_runs: list[tuple[int, int]] = []
         self.singles: list[tuple[int, ValueRange]] = []
 
     def run(self, position: int) -> Trace:
@@ -145,7 +145,7 @@ class _Tracer:
                 if length == UNDEFINED_LENGTH:
                     trace.end = self._chain(trace.end)
                 else:
-                    self._skip_known()
+                    self._skip_explicit()
                 if trace.end > self.limit:
                     raise IncompleteError(trace.end)
             trace.closed = True
@@ -153,13 +153,13 @@ class _Tracer:
             if self.stop is not None:
                 raise MalformedError(f"an item overruns the sequence at byte {self.stop}") from None
             trace.needed = missing.needed
-        self._finish_known()
+        self._finish_explicit()
         self._finish_chains()
         self._finish_singles()
         return trace
 
-    def _skip_known(self) -> None:
-        """Skip items of known length as long as they follow one another."""
+    def _skip_explicit(self) -> None:
+        """Skip items of explicit length as long as they follow one another."""
         buffer, trace = self.buffer, self.trace
         header = struct.Struct("<LL" if self.encoding.little_endian else ">LL")
         item, _ = header.unpack_from(buffer, trace.end)
@@ -182,9 +182,9 @@ class _Tracer:
         if position > self.limit:
             edges.pop()
         skipped = len(edges) - 1
-        self.known_starts.extend(edges[:-1])
-        self.known_ends.extend(edges[1:])
-        self.known_runs.append((trace.count, skipped))
+        self.explicit_starts.extend(edges[:-1])
+        self.explicit_ends.extend(edges[1:])
+        self.explicit_runs.append((trace.count, skipped))
         trace.count += skipped
         trace.end = edges[-1]
         if position > self.limit:
@@ -231,11 +231,11 @@ class _Tracer:
         self.trace.count += 1
         return end
 
-    def _finish_known(self) -> None:
-        if not self.known_starts or not self.selected.elements:
+    def _finish_explicit(self) -> None:
+        if not self.explicit_starts or not self.selected.elements:
             return
-        starts, ends = np.array(self.known_starts) + 8, np.array(self.known_ends)
-        number = _numbers_from(*np.array(self.known_runs).T)
+        starts, ends = np.array(self.explicit_starts) + 8, np.array(self.explicit_ends)
+        number = _numbers_from(*np.array(self.explicit_runs).T)
         walk = self.lockstep.walk(starts, ends)
         for item in np.flatnonzero(walk.ends != ends):
             _, values = walk_item(self.buffer, int(starts[item]) - 8, self.encoding, self.selected)
@@ -317,7 +317,7 @@ def trace_items(
     encoding
         Of the data set.
     selected
-        Elements to locate. Without any, items of known length are not looked into.
+        Elements to locate. Without any, items of explicit length are not looked into.
 
     Returns
     -------

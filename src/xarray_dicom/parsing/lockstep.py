@@ -270,7 +270,7 @@ class Lockstep:
         """Step to item ``key[-1]`` of a sequence, or to the end of the sequence."""
         end = group.ends[-1]
         if key[-1] and end is not None:
-            # Selected elements are in first items: the rest of a known length is skipped.
+            # Selected elements are in first items: the rest of an explicit length is skipped.
             group = group._replace(position=np.where(end != UNDEFINED, end, group.position))
         ended, going_on, tags = self._split(group, SEQUENCE_DELIMITER)
         if ended is not None:
@@ -284,11 +284,11 @@ class Lockstep:
         below = going_on.down(going_on.position + 8, self._long_lengths(going_on.word))
         end = below.ends[-1]
         if end is not None and _path(key) not in self._selected.sequences:
-            known = end != UNDEFINED
-            self._wait((*key[:-1], key[-1] + 1), below._replace(position=end).where(known).up())
-            if known.all():
+            explicit = end != UNDEFINED
+            self._wait((*key[:-1], key[-1] + 1), below._replace(position=end).where(explicit).up())
+            if explicit.all():
                 return
-            below = below.where(~known)
+            below = below.where(~explicit)
         self._arrive_in_item(key, below)
 
     def _step_over_element(self, key: _Key, group: _Group) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pydicom.uid import PrivateTransferSyntaxes
-
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,
@@ -21,21 +19,27 @@ from xarray_dicom.errors import (
 from xarray_dicom.parsing.deflate import DEFLATED_SYNTAXES
 from xarray_dicom.parsing.encoding import (
     EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
     ITEM_DELIMITER,
+    LONG_VRS,
     SHORT_VRS,
+    UNDEFINED_LENGTH,
     ElementHeader,
     Encoding,
     IncompleteError,
     MalformedError,
     element_header,
-    is_vr,
     tag_name,
 )
 from xarray_dicom.parsing.items import trace_items
+from xarray_dicom.parsing.obeyed_syntax import obeyed_syntax
 from xarray_dicom.parsing.traced_items import Trace
-from xarray_dicom.parsing.walk import NO_ELEMENTS, TagSelection, check_nesting, skip_sequence
-from xarray_dicom.warn import warn
+from xarray_dicom.parsing.walk import (
+    NO_ELEMENTS,
+    SHALLOW_LENGTH,
+    TagSelection,
+    check_nesting,
+    skip_sequence,
+)
 
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008
@@ -50,19 +54,14 @@ PIXEL_ELEMENTS = {
 #: Elements that change how the outline goes on.
 _STRUCTURAL = frozenset({*PIXEL_ELEMENTS, ITEM_DELIMITER, PER_FRAME_GROUPS, NUMBER_OF_FRAMES})
 
-IMPLICIT_SYNTAX = "1.2.840.10008.1.2"
-EXPLICIT_SYNTAX = "1.2.840.10008.1.2.1"
-BIG_ENDIAN_SYNTAX = "1.2.840.10008.1.2.2"
-_NATIVE_SYNTAXES = frozenset({"", IMPLICIT_SYNTAX, EXPLICIT_SYNTAX, BIG_ENDIAN_SYNTAX})
+#: Lengths from which on an element may be nested too deeply, by VR.
+_CHECKED_LENGTHS = {b"SQ": SHALLOW_LENGTH, b"UN": SHALLOW_LENGTH}
 
 #: More top-level elements than any real data set has.
 MOST_ELEMENTS = 2**16
 
 #: Most bytes before the pixel data.
 LARGEST_HEADER = 2**30
-
-#: Data sets start with a group below this one.
-_LARGE_GROUP = 0x0400
 
 #: Ascending elements without which an object that has no DICM prefix is not taken for DICOM.
 _CONVINCING = 4
@@ -235,38 +234,9 @@ class Outline:
             self._position = end
             self._check_count(self.meta)
         if not self.deflated and self._remains(content):
-            self._settle_encoding(content)
+            first = content[self._position : self._position + 6]
+            self.encoding, self.transfer_syntax = obeyed_syntax(first, self.transfer_syntax)
         self.start = self._position
-
-    def _settle_encoding(self, content: bytes) -> None:
-        """Find what the data set obeys, whatever the file meta information states."""
-        first = content[self._position : self._position + 6]
-        explicit = is_vr(first[4:6])
-        stated = self.transfer_syntax
-        expected = _stated_encoding(stated)
-        # The first group is a small number; only in the wrong byte order is it a large one.
-        as_little, as_big = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
-        little = expected.little_endian or not explicit
-        if explicit and (as_little < _LARGE_GROUP) != (as_big < _LARGE_GROUP):
-            little = as_little < _LARGE_GROUP
-        if (expected.implicit_vr, expected.little_endian) == (not explicit, little):
-            self.encoding = expected
-        else:
-            self.encoding = Encoding(not explicit, little)
-        obeyed = (
-            IMPLICIT_SYNTAX
-            if not explicit
-            else EXPLICIT_SYNTAX
-            if self.encoding.little_endian
-            else BIG_ENDIAN_SYNTAX
-        )
-        if stated and self.encoding != expected:
-            warn(
-                f"the transfer syntax is stated as {stated}, but the data set is encoded like "
-                f"{obeyed}; it is read so"
-            )
-        if stated in _NATIVE_SYNTAXES:
-            self.transfer_syntax = obeyed
 
     def _remains(self, content: bytes) -> bool:
         """Return True if another element follows; fewer than 8 zeros at the end are padding."""
@@ -283,7 +253,7 @@ class Outline:
             raise self._fault(f"the data set has more than {MOST_ELEMENTS} elements")
 
     def _read_elements(self, content: bytes) -> None:
-        self._read_short_elements(content)
+        self._read_plain_elements(content)
         while self._remains(content):
             element = element_header(content, self._position, self.encoding)
             if not self._prefixed and len(self.meta) + len(self.elements) < _CONVINCING:
@@ -310,25 +280,34 @@ class Outline:
             )
             self._check_count(self.elements)
             self._position = end
-            self._read_short_elements(content)
+            self._read_plain_elements(content)
 
-    def _read_short_elements(self, content: bytes) -> None:
-        """Read on through elements that have 16-bit lengths, so hold no others.
+    def _read_plain_elements(self, content: bytes) -> None:
+        """Read on through elements of explicit VR and length that no further check applies to.
 
-        They are most of a header, and this takes a third of the time that any element may take.
+        They are most of a header, and take a third of the time of other elements in this loop.
         """
         if self.encoding.implicit_vr or not self._prefixed:
             return
-        unpack, append = self.encoding.explicit_header.unpack_from, self.elements.append
+        unpack = self.encoding.explicit_header.unpack_from
+        unpack_long = self.encoding.long.unpack_from
+        append = self.elements.append
         position, size = self._position, len(content)
         for _ in range(MOST_ELEMENTS - len(self.elements)):
-            if position + 8 > size:
+            value = position + 8
+            if value > size:
                 break
             group, number, vr, length = unpack(content, position)
-            value = position + 8
+            if vr not in SHORT_VRS:
+                value += 4
+                if vr not in LONG_VRS or value > size:
+                    break
+                (length,) = unpack_long(content, position + 8)
+                if length >= _CHECKED_LENGTHS.get(vr, UNDEFINED_LENGTH):
+                    break
             end = value + length
             tag = group << 16 | number
-            if vr not in SHORT_VRS or end > size or tag in _STRUCTURAL:
+            if end > size or tag in _STRUCTURAL:
                 break
             append(Extent(tag, vr, position, value, end))
             position = end
@@ -364,14 +343,3 @@ class Outline:
         if not more.closed:
             raise IncompleteError(max(more.needed, len(content) + 1))
         return more.end
-
-
-def _stated_encoding(transfer_syntax: str) -> Encoding:
-    if transfer_syntax in (IMPLICIT_SYNTAX, ""):
-        return IMPLICIT_LITTLE
-    if transfer_syntax in PrivateTransferSyntaxes:
-        private = PrivateTransferSyntaxes[PrivateTransferSyntaxes.index(transfer_syntax)]
-        return Encoding(private.is_implicit_VR, private.is_little_endian)
-    if transfer_syntax == BIG_ENDIAN_SYNTAX:
-        return Encoding(False, False)
-    return EXPLICIT_LITTLE

@@ -25,6 +25,9 @@ from xarray_dicom.parsing.encoding import (
 #: Levels of nested sequences beyond which an object is taken for damaged.
 DEEPEST_NESTING = 64
 
+#: A sequence of fewer bytes can't be nested deeper: each level has an item header of 8 bytes.
+SHALLOW_LENGTH = 8 * DEEPEST_NESTING
+
 #: Tag of an item in big and in little endian.
 _ITEM_BYTES = (b"\xff\xfe\xe0\x00", b"\xfe\xff\x00\xe0")
 
@@ -116,8 +119,7 @@ def check_nesting(buffer: bytes, element: ElementHeader, encoding: Encoding) -> 
     encoding
         Of the data set.
     """
-    # Each level has at least the 8 bytes of an item header.
-    if element.length is None or element.length < 8 * DEEPEST_NESTING:
+    if element.length is None or element.length < SHALLOW_LENGTH:
         return
     if not _is_sequence(buffer, element):
         return
