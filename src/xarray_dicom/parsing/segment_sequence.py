@@ -159,9 +159,9 @@ def plain_items(dataset: Dataset) -> list[SegmentItem] | None:
         return None
     content = element.value
     encoding = Encoding(element.is_implicit_VR, element.is_little_endian)
-    wanted = TagSelection((*_PATHS.values(), _NUMBER, _CHARACTER_SET))
+    selected = TagSelection((*_PATHS.values(), _NUMBER, _CHARACTER_SET))
     try:
-        trace = trace_items(content, 0, len(content), encoding, wanted)
+        trace = trace_items(content, 0, len(content), encoding, selected)
     except (MalformedError, IncompleteError):
         return None
     if trace.count == 0 or trace.end != len(content) or _CHARACTER_SET in trace.values:
@@ -199,9 +199,9 @@ def _plain_texts(content: bytes, trace: Trace, path: TagPath) -> dict[int, str] 
     path
         TagPath of the element in an item.
     """
-    leaves = concatenate(trace.values.get(path, []))
+    ranges = concatenate(trace.values.get(path, []))
     texts: dict[int, str] = {}
-    rows = (leaves.item, leaves.offset, leaves.length, leaves.vr)
+    rows = (ranges.item, ranges.offset, ranges.length, ranges.vr)
     for item, offset, length, vr in zip(*(row.tolist() for row in rows), strict=True):
         encoded = content[offset : offset + length]
         longest = _LONGEST.get(vr.to_bytes(2, "little").decode("latin-1"), -1)
