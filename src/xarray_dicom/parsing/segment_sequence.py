@@ -197,7 +197,7 @@ def _plain_texts(content: bytes, trace: Trace, path: TagPath) -> dict[int, str] 
     trace
         Items of the sequence.
     path
-        TagPath of the element in an item.
+        Path of the element in an item.
     """
     ranges = concatenate(trace.values.get(path, []))
     texts: dict[int, str] = {}
@@ -212,5 +212,5 @@ def _plain_texts(content: bytes, trace: Trace, path: TagPath) -> dict[int, str] 
 
 
 def _code(vr: str) -> int:
-    """Return a VR as `Leaves` has it."""
+    """Return a VR as `ValueRanges` has it."""
     return int.from_bytes(vr.encode(), "little")
