@@ -47,6 +47,11 @@ class InflatedSource:
         return self.source.location
 
     @property
+    def immediate(self) -> bool:
+        """True where reads need no network: the data set is inflated, or its object local."""
+        return self._content is not None or self.source.immediate
+
+    @property
     def fingerprint(self) -> Fingerprint | None:
         """Version of the object, with the size of its inflated data set."""
         pinned = self.source.fingerprint
