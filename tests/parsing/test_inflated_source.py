@@ -6,7 +6,9 @@ import asyncio
 import pickle
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -16,12 +18,25 @@ from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing import inflated_source
 from xarray_dicom.parsing.header import Header, read_header
 from xarray_dicom.parsing.inflated_source import InflatedSource
-from xarray_dicom.runtime import run, run_async
+from xarray_dicom.runtime import enter_loop, run, run_async
 from xarray_dicom.storage import BytesSource, RecordingSource
 
 pytestmark = pytest.mark.filterwarnings("ignore::xarray_dicom.DicomWarning")
 
-DRIVES = pytest.mark.parametrize("inline", [False, True])
+T = TypeVar("T")
+
+
+async def _entering_the_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    await enter_loop()
+    return await coroutine
+
+
+def run_on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Drive a coroutine on the event loop from its begin."""
+    return run(_entering_the_loop(coroutine))
+
+
+DRIVES = pytest.mark.parametrize("drive", [run, run_on_loop])
 
 
 def deflated() -> tuple[bytes, bytes]:
@@ -33,23 +48,20 @@ def deflated() -> tuple[bytes, bytes]:
 
 
 @DRIVES
-def test_ranges_are_those_of_the_inflated_data_set(
-    inline: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("xarray_dicom.runtime.DRIVE_INLINE", inline)
+def test_ranges_are_those_of_the_inflated_data_set(drive: Callable[..., Any]) -> None:
     content, inflated = deflated()
     for source in (
         InflatedSource(opened(content), inflated),
         InflatedSource(opened(content), size=len(inflated)),
         pickle.loads(pickle.dumps(InflatedSource(opened(content), inflated))),
     ):
-        assert run(source.open(100)).content == inflated[:100]
-        assert run(source.read(7, 50)) == inflated[7:57]
+        assert drive(source.open(100)).content == inflated[:100]
+        assert drive(source.read(7, 50)) == inflated[7:57]
         ranges = [(200, 3), (0, 10), (5, 10)]
-        assert run(source.read_many(ranges)) == [inflated[at : at + n] for at, n in ranges]
+        assert drive(source.read_many(ranges)) == [inflated[at : at + n] for at, n in ranges]
         for outside in ((-1, 2), (len(inflated) - 1, 2)):
             with pytest.raises(CorruptDicomError, match=r"bytes>: bytes .* lie outside"):
-                run(source.read(*outside))
+                drive(source.read(*outside))
 
 
 def slow_header(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[float]:
@@ -74,8 +86,9 @@ def _on_a_loop() -> bool:
 
 
 @DRIVES
-def test_threads_fetch_and_inflate_once(inline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xarray_dicom.runtime.DRIVE_INLINE", inline)
+def test_threads_fetch_and_inflate_once(
+    drive: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     content, inflated = deflated()
     recording = RecordingSource(opened(content))
     source = InflatedSource(recording, size=len(inflated))
@@ -84,7 +97,7 @@ def test_threads_fetch_and_inflate_once(inline: bool, monkeypatch: pytest.Monkey
 
     def read(offset: int) -> bytes:
         barrier.wait()
-        return run(source.read(offset, 10))
+        return drive(source.read(offset, 10))
 
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(read, range(8)))
@@ -94,9 +107,8 @@ def test_threads_fetch_and_inflate_once(inline: bool, monkeypatch: pytest.Monkey
 
 @DRIVES
 def test_those_who_wait_for_a_failure_fail_alike(
-    inline: bool, monkeypatch: pytest.MonkeyPatch
+    drive: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xarray_dicom.runtime.DRIVE_INLINE", inline)
     content, inflated = deflated()
     source = InflatedSource(opened(content), size=len(inflated) + 1)
     begins = slow_header(monkeypatch, 0.1)
@@ -105,7 +117,7 @@ def test_those_who_wait_for_a_failure_fail_alike(
     def read(_: int) -> str:
         barrier.wait()
         with pytest.raises(CorruptDicomError) as failure:
-            run(source.read(0, 10))
+            drive(source.read(0, 10))
         return str(failure.value)
 
     with ThreadPoolExecutor(4) as pool:
@@ -113,7 +125,7 @@ def test_those_who_wait_for_a_failure_fail_alike(
     assert text.endswith("bytes>: the data set inflates differently than before")
     assert len(begins) == 1
     with pytest.raises(CorruptDicomError, match="differently"):
-        run(source.read(0, 10))
+        drive(source.read(0, 10))
     assert len(begins) == 2
 
 
