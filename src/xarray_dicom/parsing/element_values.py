@@ -14,6 +14,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
 
 T = TypeVar("T")
 
@@ -76,7 +77,8 @@ class Conversions:
         """Return the value of an element; None where it is absent.
 
         Numbers and texts as the standard has them are Python's own `str`, `int` and `float`,
-        several of them a list, which must not be changed. All else is as pydicom converts it.
+        UIDs pydicom's `UID`, several of them a list, which must not be changed. All else is as
+        pydicom converts it.
 
         Parameters
         ----------
@@ -157,7 +159,7 @@ def plain_value(raw: RawValue) -> PlainValue | None:
 
     Returns
     -------
-    str, int, float, list or None
+    str, UID, int, float, list or None
         Equal to the value that pydicom would convert it to; None where the bytes are not
         quite as the standard has them, or of another VR.
     """
@@ -169,7 +171,7 @@ def plain_value(raw: RawValue) -> PlainValue | None:
         return _plain_binary(content, vr, little_endian)
     if vr == "UI":
         uid = _UID.fullmatch(content)
-        return uid[1].decode("ascii") if uid and len(uid[1]) <= 64 else None
+        return UID(uid[1].decode("ascii")) if uid and len(uid[1]) <= 64 else None
     if vr == "DS" and _DECIMALS.fullmatch(content):
         try:
             decimals = [float(text) for text in content.rstrip(b"\0").split(b"\\")]

@@ -13,10 +13,8 @@ from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.parsing.header import Header
 from xarray_dicom.parsing.outline import PixelElement
 from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.transfer_syntax import TransferSyntax
 from xarray_dicom.warn import warn
-
-#: Explicit VR Big Endian, whose 16-bit words swap pairs of 8-bit pixels (PS3.5 A.3).
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 #: Photometric interpretations of one sample; all others have three.
 SINGLE_SAMPLE = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
@@ -34,7 +32,6 @@ _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 _FORMAT_ELEMENTS = {
     tag("BitsAllocated"): False,
     tag("BitsStored"): False,
-    tag("HighBit"): True,
     tag("Rows"): False,
     tag("Columns"): False,
     tag("SamplesPerPixel"): True,
@@ -127,6 +124,8 @@ def _read_format(dataset: Dataset, transfer_syntax: str, pixel: PixelElement) ->
     photometric, samples = _colour(dataset)
     if element == "PixelData":
         _warn_of_assumed(dataset)
+    # Explicit VR Big Endian swaps pairs of 8-bit pixels in OW, of 16-bit words (PS3.5 A.3).
+    big_endian = not TransferSyntax.of(transfer_syntax).little_endian
     pixel_format = PixelFormat(
         transfer_syntax=transfer_syntax,
         rows=_number(dataset, "Rows"),
@@ -134,12 +133,11 @@ def _read_format(dataset: Dataset, transfer_syntax: str, pixel: PixelElement) ->
         samples=_number(dataset, "SamplesPerPixel", samples),
         bits_allocated=allocated,
         bits_stored=stored,
-        high_bit=_number(dataset, "HighBit", stored - 1),
         pixel_representation=_number(dataset, "PixelRepresentation", 0),
         photometric=photometric,
         planar=_number(dataset, "PlanarConfiguration", 0),
         element=element,
-        word_swapped=transfer_syntax == BIG_ENDIAN and allocated == 8 and pixel.vr == "OW",
+        word_swapped=big_endian and allocated == 8 and pixel.vr == "OW",
     )
     _check_format(pixel_format)
     return pixel_format

@@ -16,7 +16,6 @@ from xarray_dicom.errors import (
     NotDicomError,
     UnsupportedDicomError,
 )
-from xarray_dicom.parsing.deflate import DEFLATED_SYNTAXES
 from xarray_dicom.parsing.encoding import (
     EXPLICIT_LITTLE,
     ITEM_DELIMITER,
@@ -40,6 +39,7 @@ from xarray_dicom.parsing.walk import (
     check_nesting,
     skip_sequence,
 )
+from xarray_dicom.transfer_syntax import TransferSyntax
 
 PER_FRAME_GROUPS = 0x52009230
 NUMBER_OF_FRAMES = 0x00280008
@@ -156,7 +156,7 @@ class Outline:
     @property
     def deflated(self) -> bool:
         """True if the data set is one deflate stream."""
-        return self.transfer_syntax in DEFLATED_SYNTAXES
+        return TransferSyntax.of(self.transfer_syntax).deflated
 
     def extend(self, content: bytes) -> bool:
         """Go on with `content`, the object's first bytes; True when the outline is complete."""
