@@ -211,7 +211,7 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
         source = InflatedSource(source, header.inflated)
     if header.pixel is None:
         return Instance(source.location, dataset, {}, None)
-    with located(source.location), values_read(source.location, OSError):
+    with located(source.location), values_read(OSError):
         pixel_format = common_format(header, header.pixel)
         n_frames = number_of_frames(dataset)
         wanted = {} if header.per_frame is None else layout_paths(dataset)

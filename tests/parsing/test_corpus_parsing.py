@@ -19,7 +19,8 @@ from support.encoded_objects import opened, wait
 from support.walked_items import walked_items
 from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.framing import unwrap
-from xarray_dicom.frames.offsets import find_offsets, scan
+from xarray_dicom.frames.offsets import find_offsets
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.header import Header, complete_header, read_header
 from xarray_dicom.pixel_format import PixelFormat
@@ -111,7 +112,7 @@ def assert_codestreams(
     value = oracle[keyword].value
     if header.pixel is not None and header.pixel.length is None:
         expected = list(generate_frames(value, number_of_frames=n_frames))
-        ways.append(wait(scan(source, header, n_frames, layout)))
+        ways.append(wait(ScannedFrames(source, layout, n_frames, header).frame_offsets()))
     else:
         size = layout.frame_bits
         edges = [(n * size // 8, ((n + 1) * size + 7) // 8) for n in range(n_frames)]

@@ -81,7 +81,7 @@ class _Candidates:
         self._chain_end = self._ends[last].tolist()
 
     def follow(self, position: int, count: int) -> tuple[int, int] | None:
-        """Number the items of the chain at `position` from `count` on.
+        """Give the items of the chain at `position` their numbers, from `count` on.
 
         Returns
         -------
