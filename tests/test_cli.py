@@ -179,7 +179,7 @@ def test_what_is_no_dicom(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert main(["info", str(path)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert re.fullmatch(rf"error: {re.escape(str(path))} is not DICOM: [^\n]+\n", printed.err)
+    assert re.fullmatch(rf"error: {re.escape(str(path))}: is not DICOM: [^\n]+\n", printed.err)
 
 
 def test_labels_cannot_steer_the_terminal(

@@ -17,15 +17,15 @@ from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import find_offsets
 from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.frames.source import FrameSource
+from xarray_dicom.parsing.column_values import Column
 from xarray_dicom.parsing.columns import read_columns
-from xarray_dicom.parsing.conversions import Conversions, as_tag, plain_numbers
-from xarray_dicom.parsing.damage import values_read
-from xarray_dicom.parsing.elements import Column, Path
-from xarray_dicom.parsing.encoding import tag_name
-from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag, wanted_paths
+from xarray_dicom.parsing.element_values import Conversions, as_tag, plain_numbers
+from xarray_dicom.parsing.encoding import TagPath, tag_name
+from xarray_dicom.parsing.functional_groups import FUNCTIONAL_GROUPS, layout_paths, tag
 from xarray_dicom.parsing.header import read_header
-from xarray_dicom.parsing.image_pixel import common_format
-from xarray_dicom.parsing.inflated import InflatedSource
+from xarray_dicom.parsing.image_pixel import common_format, number_of_frames
+from xarray_dicom.parsing.inflated_source import InflatedSource
+from xarray_dicom.parsing.value_errors import values_read
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
 from xarray_dicom.transfer_syntax import require_frames
@@ -51,7 +51,7 @@ class Instance:
 
     location: str
     dataset: Dataset
-    columns: dict[Path, Column]
+    columns: dict[TagPath, Column]
     frame_source: FrameSource | None
     conversions: Conversions = field(default_factory=Conversions, repr=False)
 
@@ -65,7 +65,7 @@ class Instance:
             If it has no pixels; names its SOP class.
         """
         if self.frame_source is None:
-            with values_read(self.location, OSError):
+            with located(self.location), values_read(OSError):
                 name = getattr(self.dataset.get("SOPClassUID"), "name", "object")
             raise UnsupportedDicomError(f"this {name} has no pixel data", location=self.location)
         return self.frame_source
@@ -203,7 +203,7 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
     UnsupportedDicomError
         If it holds no image.
     """
-    header = await read_header(source, first=first, paths=wanted_paths)
+    header = await read_header(source, first=first, paths=layout_paths)
     dataset = header.dataset
     with located(source.location):
         require_frames(header.transfer_syntax)
@@ -211,37 +211,22 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
         source = InflatedSource(source, header.inflated)
     if header.pixel is None:
         return Instance(source.location, dataset, {}, None)
-    with located(source.location), values_read(source.location, OSError):
-        pixel_format = common_format(header, header.pixel, source.location)
-        n_frames = _number_of_frames(dataset)
-        wanted = {} if header.per_frame is None else wanted_paths(dataset)
-    with values_read(source.location):
+    with located(source.location), values_read(OSError):
+        pixel_format = common_format(header, header.pixel)
+        n_frames = number_of_frames(dataset)
+        wanted = {} if header.per_frame is None else layout_paths(dataset)
+    with located(source.location), values_read():
         offsets = await find_offsets(source, header, n_frames, pixel_format)
-    columns: dict[Path, Column] = {}
+    columns: dict[TagPath, Column] = {}
     if header.per_frame is not None:
-        read = await in_thread(read_columns, header.per_frame, wanted, n_frames, source.location)
-        columns = dict(read.columns)
+        with located(source.location):
+            columns = await in_thread(read_columns, header.per_frame, wanted, n_frames)
     if offsets is not None:
         frames: FrameSource = IndexedFrames(source, pixel_format, n_frames, offsets)
     else:
         place = replace(header, dataset=Dataset(), per_frame=None)
         frames = ScannedFrames(source, pixel_format, n_frames, place)
     return Instance(source.location, dataset, columns, frames)
-
-
-def _number_of_frames(dataset: Dataset) -> int:
-    value = dataset.get("NumberOfFrames")
-    if value in (None, ""):
-        return 1
-    try:
-        n_frames = int(value)
-    except (TypeError, ValueError) as error:
-        raise CorruptDicomError(
-            f"Number of Frames (0028,0008) is {value!r}, not a number", tag="NumberOfFrames"
-        ) from error
-    if n_frames < 1:
-        raise CorruptDicomError(f"Number of Frames (0028,0008) is {n_frames}", tag="NumberOfFrames")
-    return n_frames
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from xarray_dicom.dataset import to_dataset
-from xarray_dicom.errors import DicomError
+from xarray_dicom.errors import DicomError, located
 from xarray_dicom.index_cache import (
     ENTRY_SUFFIX,
     CacheChoice,
@@ -22,7 +22,7 @@ from xarray_dicom.instance import Instance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
-from xarray_dicom.parsing.damage import values_read
+from xarray_dicom.parsing.value_errors import values_read
 from xarray_dicom.pixels import require_decoder
 from xarray_dicom.runtime import MEMORY_BUDGET, enter_loop, gather, run
 from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
@@ -139,7 +139,7 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
         slide_label=options.slide_label or (options.group or "").split("/")[-1] == "label",
     )
     name = opened[0].location
-    with values_read(name, OSError):
+    with located(name), values_read(OSError):
         return lay_out(opened, layout_options, alone=alone), name
 
 

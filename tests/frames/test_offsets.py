@@ -27,8 +27,7 @@ from xarray_dicom.frames.offsets import (
     find_offsets,
 )
 from xarray_dicom.frames.scan import Scan
-from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.header import read_header
+from xarray_dicom.parsing.header import Header, read_header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage import RecordingSource
 

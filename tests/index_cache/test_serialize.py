@@ -43,7 +43,7 @@ from xarray_dicom.index_cache.serialize_offsets import (
 from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
-from xarray_dicom.parsing.elements import Column
+from xarray_dicom.parsing.column_values import Column
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, open_source
 

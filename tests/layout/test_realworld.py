@@ -11,8 +11,8 @@ from support.plain_instances import item, items, plain_instance
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.realworld import Choice, real_world_values, shared_mappings
-from xarray_dicom.parsing.elements import Column
-from xarray_dicom.parsing.functional import UNIT_PATH
+from xarray_dicom.parsing.column_values import Column
+from xarray_dicom.parsing.functional_groups import UNIT_PATH
 
 STORED = np.dtype(np.uint16)
 

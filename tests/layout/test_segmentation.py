@@ -14,7 +14,7 @@ from xarray_dicom.layout.concatenation import JoinedInstance
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.segmentation import is_segmentation, layout_segmentation
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.pixels.transform import Fraction, Stored
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"

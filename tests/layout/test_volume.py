@@ -15,7 +15,7 @@ from xarray_dicom.layout.frame_set import FrameSet
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.volume import layout_frames, split_images
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.functional_groups import tag
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 OBLIQUE = [0.8, 0.6, 0, 0, 0, -1]

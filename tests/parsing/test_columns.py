@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from support.encoded_objects import SEQUENCE_DELIMITER, item_bytes, leave_lengths_undefined
+from support.walked_items import walked_items
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing import items, lockstep
-from xarray_dicom.parsing.columns import Columns, read_columns
-from xarray_dicom.parsing.elements import FunctionalGroups, Path
+from xarray_dicom.parsing.column_values import Column
+from xarray_dicom.parsing.columns import read_columns
+from xarray_dicom.parsing.encoding import TagPath
+from xarray_dicom.parsing.functional_groups import FunctionalGroups
 
 FRAME_CONTENT, DIMENSION_INDEX = 0x00209111, 0x00209157
 PLANE_POSITION, POSITION = 0x00209113, 0x00200032
@@ -25,7 +29,7 @@ DERIVATION, SOURCE, UID = 0x00089124, 0x00082112, 0x00081155
 PURPOSE, MEANING = 0x0040A170, 0x00080104
 PRIVATE = 0x20051001
 
-PATHS: dict[Path, str] = {
+PATHS: dict[TagPath, str] = {
     (FRAME_CONTENT, DIMENSION_INDEX): "UL",
     (FRAME_CONTENT, 0x00189151): "TM",
     (FRAME_CONTENT, 0x00189220): "FD",
@@ -100,7 +104,7 @@ def frame_items(draw: st.DrawFn) -> Dataset:
     return item
 
 
-def expected(item: Dataset, path: Path) -> list[object]:
+def expected(item: Dataset, path: TagPath) -> list[object]:
     """What pydicom reads at `path`, following first items."""
     for tag in path[:-1]:
         if tag not in item or not len(item[tag].value):
@@ -114,8 +118,8 @@ def expected(item: Dataset, path: Path) -> list[object]:
     return list(value) if isinstance(value, MultiValue | list) else [value]
 
 
-def assert_same(columns: Columns, sequence: list[Dataset]) -> None:
-    for path, column in columns.columns.items():
+def assert_same(columns: Mapping[TagPath, Column], sequence: list[Dataset]) -> None:
+    for path, column in columns.items():
         assert column.values.shape[0] == column.count.size == len(sequence)
         for frame, item in enumerate(sequence):
             found = column.values[frame, : column.count[frame]]
@@ -151,10 +155,10 @@ def test_random_items(sequence: list[Dataset], encoding: tuple[bool, bool], clos
 def test_one_by_one(sequence: list[Dataset], encoding: tuple[bool, bool], closed: bool) -> None:
     """The slow way finds the same, when the fast way gives up at once."""
     raw = groups(sequence, *encoding, closed)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, walked_items() as walked:
         patch.setattr(lockstep, "MOST_STEPS", 0)
         columns = read_columns(raw, PATHS, len(sequence))
-    assert columns.walked == sum(len(item) > 0 for item in sequence)
+    assert len(walked) == sum(len(item) > 0 for item in sequence)
     assert_same(columns, sequence)
 
 
@@ -178,8 +182,9 @@ def test_many_items_share_their_steps(undefined: bool) -> None:
     if undefined:
         for item in sequence:
             leave_lengths_undefined(item)
-    columns = read_columns(groups(sequence, False, True, undefined), PATHS, len(sequence))
-    assert columns.walked == 0
+    with walked_items() as walked:
+        columns = read_columns(groups(sequence, False, True, undefined), PATHS, len(sequence))
+    assert walked == []
     assert_same(columns, sequence)
 
 
@@ -193,16 +198,15 @@ def test_implicit_items_in_an_unknown_sequence() -> None:
     unknown += item_bytes([hidden], True, True) + SEQUENCE_DELIMITER
     length = int.from_bytes(plain[4:8], "little") + len(unknown)
     one = plain[:4] + length.to_bytes(4, "little") + plain[8:] + unknown
-    columns = read_columns(FunctionalGroups(one * 50, False, True, False), PATHS, 50)
-    assert columns.walked == 0
-    assert (columns.columns[SEGMENT, SEGMENT_NUMBER].values == 2).all()
+    with walked_items() as walked:
+        columns = read_columns(FunctionalGroups(one * 50, False, True, False), PATHS, 50)
+    assert walked == []
+    assert (columns[SEGMENT, SEGMENT_NUMBER].values == 2).all()
 
 
 def test_stated_vr_wins_over_the_asked_one() -> None:
     raw = groups([plain_item(5)], False, True, False)
-    column = read_columns(raw, {(SEGMENT, SEGMENT_NUMBER): "LO"}, 1).columns[
-        SEGMENT, SEGMENT_NUMBER
-    ]
+    column = read_columns(raw, {(SEGMENT, SEGMENT_NUMBER): "LO"}, 1)[SEGMENT, SEGMENT_NUMBER]
     assert column.values.dtype == np.int64
     assert column.values.tolist() == [[6]]
 
@@ -212,7 +216,7 @@ def test_absent_everywhere() -> None:
         groups([plain_item(1)] * 3, False, True, False),
         {(0x00181111,): "DS", (0x00181112,): "US", (0x00181113,): "LO"},
         3,
-    ).columns
+    )
     assert [column.count.tolist() for column in columns.values()] == [[0, 0, 0]] * 3
     assert np.isnan(columns[0x00181111,].values).all()
     assert (columns[0x00181112,].values == 0).all()
@@ -226,8 +230,9 @@ def test_more_patterns_than_are_searched_for(monkeypatch: pytest.MonkeyPatch) ->
         if frame % 2:
             item.Modality = "MR"
         leave_lengths_undefined(item)
-    columns = read_columns(groups(sequence, False, True, True), PATHS, 20)
-    assert columns.walked == 10
+    with walked_items() as walked:
+        columns = read_columns(groups(sequence, False, True, True), PATHS, 20)
+    assert len(walked) == 10
     assert_same(columns, sequence)
 
 
@@ -240,17 +245,18 @@ def test_items_that_begin_in_turns() -> None:
         leave_lengths_undefined(item)
     content = item_bytes(sequence, False, True) * 300
     begin = time.perf_counter()
-    columns = read_columns(FunctionalGroups(content, False, True, True), PATHS, 18000)
+    with walked_items() as walked:
+        columns = read_columns(FunctionalGroups(content, False, True, True), PATHS, 18000)
     assert time.perf_counter() - begin < 30
-    assert columns.walked == 0
-    assert columns.columns[0x00080060,].count.tolist() == [0, 1] * 9000
+    assert walked == []
+    assert columns[0x00080060,].count.tolist() == [0, 1] * 9000
 
 
 @pytest.mark.parametrize("n_frames", [4, 2**31])
 def test_wrong_number_of_items(n_frames: int) -> None:
     raw = groups([plain_item(1)] * 3, False, True, False)
-    with pytest.raises(CorruptDicomError, match=rf"here: .*has 3 items.*is {n_frames}"):
-        read_columns(raw, PATHS, n_frames, "here")
+    with pytest.raises(CorruptDicomError, match=rf"has 3 items.*is {n_frames}"):
+        read_columns(raw, PATHS, n_frames)
 
 
 @pytest.mark.parametrize("closed", [False, True])

@@ -16,12 +16,13 @@ from pydicom.encaps import generate_frames
 from pydicom.multival import MultiValue
 
 from support.encoded_objects import opened, wait
+from support.walked_items import walked_items
 from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.framing import unwrap
-from xarray_dicom.frames.offsets import find_offsets, scan
+from xarray_dicom.frames.offsets import find_offsets
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.parsing.columns import read_columns
-from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.header import complete_header, read_header
+from xarray_dicom.parsing.header import Header, complete_header, read_header
 from xarray_dicom.pixel_format import PixelFormat
 
 CORPUS = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -111,7 +112,7 @@ def assert_codestreams(
     value = oracle[keyword].value
     if header.pixel is not None and header.pixel.length is None:
         expected = list(generate_frames(value, number_of_frames=n_frames))
-        ways.append(wait(scan(source, header, n_frames, layout)))
+        ways.append(wait(ScannedFrames(source, layout, n_frames, header).frame_offsets()))
     else:
         size = layout.frame_bits
         edges = [(n * size // 8, ((n + 1) * size + 7) // 8) for n in range(n_frames)]
@@ -159,9 +160,10 @@ def assert_columns(path: str, header: Header, sequence: list[Dataset]) -> None:
     paths: dict[tuple[int, ...], str] = {}
     for item in sequence:
         paths |= elements(item)
-    columns = read_columns(header.per_frame, paths, len(sequence), path)
-    assert columns.walked == 0
-    for where, column in columns.columns.items():
+    with walked_items() as walked:
+        columns = read_columns(header.per_frame, paths, len(sequence))
+    assert walked == []
+    for where, column in columns.items():
         for frame, item in enumerate(sequence):
             found = column.values[frame, : column.count[frame]].tolist()
             value = texts_or_numbers(item, where)

@@ -22,7 +22,8 @@ from test_header import rich_image
 from support.encoded_objects import SEQUENCE_DELIMITER, opened, part10, wait
 from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.framing import unwrap
-from xarray_dicom.frames.offsets import find_offsets, scan
+from xarray_dicom.frames.offsets import find_offsets
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.header import complete_header, read_header
 from xarray_dicom.pixel_format import PixelFormat
@@ -59,7 +60,7 @@ def read_all(content: bytes) -> None:
         read_columns(header.per_frame, PATHS, 3)
     layout = PixelFormat(header.transfer_syntax, 4, 5, 1, 16, 16, 0, "MONOCHROME2")
     offsets = wait(find_offsets(source, header, 3, layout))
-    offsets = offsets or wait(scan(source, header, 3, layout))
+    offsets = offsets or wait(ScannedFrames(source, layout, 3, header).frame_offsets())
     spans = offsets.byte_ranges(np.arange(3))
     whole = content if header.inflated is None else header.inflated
     for start, length in zip(spans.offset.tolist(), spans.length.tolist(), strict=True):

@@ -34,8 +34,7 @@ from xarray_dicom.errors import (
     UnsupportedDicomError,
 )
 from xarray_dicom.parsing import deflate, outline
-from xarray_dicom.parsing.elements import Header
-from xarray_dicom.parsing.header import complete_header, read_header
+from xarray_dicom.parsing.header import Header, complete_header, read_header
 from xarray_dicom.storage import RecordingSource
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
@@ -187,7 +186,7 @@ def test_deflated_and_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["empty", "short", "html", "json", "tiff", "zeros", "ramp", "prose"],
 )
 def test_not_dicom(content: bytes) -> None:
-    with pytest.raises(NotDicomError, match="bytes> is not DICOM"):
+    with pytest.raises(NotDicomError, match="bytes>: is not DICOM"):
         read(content)
 
 

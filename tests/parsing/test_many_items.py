@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from support.encoded_objects import (
     wait,
 )
 from support.generate.many_frames import PLANE_STEP, big_segmentation, per_frame_items
+from support.walked_items import walked_items
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.parsing import items, lockstep, values
-from xarray_dicom.parsing.columns import Columns, read_columns
-from xarray_dicom.parsing.elements import Column, FunctionalGroups
-from xarray_dicom.parsing.elements import Path as Tags
+from xarray_dicom.parsing import column_values, items, lockstep
+from xarray_dicom.parsing.column_values import Column
+from xarray_dicom.parsing.columns import read_columns
+from xarray_dicom.parsing.encoding import TagPath as Tags
+from xarray_dicom.parsing.functional_groups import FunctionalGroups
 from xarray_dicom.parsing.header import read_header
 
 INDEX: Tags = (0x00209111, 0x00209157)
@@ -96,8 +99,8 @@ def expected(item: Dataset, path: Tags) -> list[Any]:
     return list(found.value) if many else [found.value]
 
 
-def assert_like_pydicom(columns: Columns, sequence: list[Dataset]) -> None:
-    for path, column in columns.columns.items():
+def assert_like_pydicom(columns: Mapping[Tags, Column], sequence: list[Dataset]) -> None:
+    for path, column in columns.items():
         for frame, item in enumerate(sequence):
             found = column.values[frame, : column.count[frame]].tolist()
             if column.values.dtype.kind == "S":
@@ -119,8 +122,9 @@ def test_varied_items_like_pydicom(form: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(lockstep, "ITEMS_AT_ONCE", 50)
     monkeypatch.setattr(items, "STEADY", 1)
     sequence = varied(700, form)
-    columns = read_columns(raw(sequence, form), PATHS, len(sequence))
-    assert columns.walked == 0
+    with walked_items() as walked:
+        columns = read_columns(raw(sequence, form), PATHS, len(sequence))
+    assert walked == []
     assert_like_pydicom(columns, sequence)
 
 
@@ -156,11 +160,11 @@ def arrays(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return frame % 500, frame // 500 + 1
 
 
-def assert_known(columns: Columns, n: int) -> None:
+def assert_known(columns: Mapping[Tags, Column], n: int) -> None:
     plane, segment = arrays(n)
-    position = columns.columns[POSITION].values
-    assert (columns.columns[INDEX].values == np.stack([segment, plane + 1], axis=1)).all()
-    assert (columns.columns[NUMBER].values[:, 0] == segment).all()
+    position = columns[POSITION].values
+    assert (columns[INDEX].values == np.stack([segment, plane + 1], axis=1)).all()
+    assert (columns[NUMBER].values[:, 0] == segment).all()
     assert (position[:, :2] == [-10.5, -20.25]).all()
     assert (position[:, 2] == plane * PLANE_STEP).all()
 
@@ -169,8 +173,9 @@ def assert_known(columns: Columns, n: int) -> None:
 def test_items_of_one_length(undefined: bool) -> None:
     content = per_frame_items(*arrays(20_000), undefined=undefined)
     content += SEQUENCE_DELIMITER if undefined else b""
-    columns = read_columns(FunctionalGroups(content, False, True, undefined), PATHS, 20_000)
-    assert columns.walked == 0
+    with walked_items() as walked:
+        columns = read_columns(FunctionalGroups(content, False, True, undefined), PATHS, 20_000)
+    assert walked == []
     assert_known(columns, 20_000)
 
 
@@ -183,7 +188,7 @@ def test_a_run_ends_where_an_item_differs(undefined: bool) -> None:
     parts = [*parts, item_bytes([other], False, True), *parts]
     content = b"".join(parts) + (SEQUENCE_DELIMITER if undefined else b"")
     found = read_columns(FunctionalGroups(content, False, True, undefined), PATHS, 2001)
-    numbers = found.columns[NUMBER].values[:, 0]
+    numbers = found[NUMBER].values[:, 0]
     _, segment = arrays(1000)
     assert numbers.tolist() == [*segment, *expected(other, NUMBER), *segment]
 
@@ -198,9 +203,10 @@ def test_items_that_a_leap_would_pass_over() -> None:
     assert len(two) == 2 * len(one)
     content = two * 50 + one * 5001 + two * 50 + SEQUENCE_DELIMITER
     path: Tags = (0x00209158,)
-    columns = read_columns(FunctionalGroups(content, False, True, True), {path: "LT"}, 5101)
-    assert columns.walked == 0
-    found = np.strings.str_len(columns.columns[path].values[:, 0])
+    with walked_items() as walked:
+        columns = read_columns(FunctionalGroups(content, False, True, True), {path: "LT"}, 5101)
+    assert walked == []
+    found = np.strings.str_len(columns[path].values[:, 0])
     assert found.tolist() == [44] * 50 + [10] * 5001 + [44] * 50
 
 
@@ -216,36 +222,36 @@ def test_a_run_that_is_cut_off(undefined: bool) -> None:
 def test_texts_that_only_seem_to_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal texts are read once; texts that the quick look takes for equal must not be."""
     content = per_frame_items(*arrays(9000))
-    monkeypatch.setattr(values, "_mixed", lambda word, offset, places: offset * 0)
+    monkeypatch.setattr(column_values, "_hash", lambda word, offset, places: offset * 0)
     assert_known(read_columns(FunctionalGroups(content, False, True, False), PATHS, 9000), 9000)
 
 
 def test_absent_columns_take_no_memory() -> None:
     content = per_frame_items(*arrays(1000))
-    columns = read_columns(FunctionalGroups(content, False, True, False), PATHS, 1000).columns
+    columns = read_columns(FunctionalGroups(content, False, True, False), PATHS, 1000)
     absent: Column = columns[LABEL]
     assert absent.values.shape == (1000, 1)
     assert absent.values.strides[0] == absent.count.strides[0] == 0
 
 
 @pytest.mark.parametrize("first", [700, 2**15, 2**22])
-def test_what_finds_the_end_notes_the_elements(first: int) -> None:
+def test_the_search_for_the_end_locates_the_elements(first: int) -> None:
     """Groups of unknown length are walked once, however many requests they come in."""
     file = io.BytesIO()
     big_segmentation(file, planes=100, segments=30, undefined=True)
     header = wait(read_header(opened(file.getvalue()), first=first, paths=lambda _: PATHS))
     assert header.per_frame is not None
     assert header.per_frame.trace is not None
-    assert header.per_frame.trace.wanted == set(PATHS)
+    assert header.per_frame.trace.selected == set(PATHS)
     again = wait(read_header(opened(file.getvalue()), first=first))
     assert again.per_frame is not None
     assert again.per_frame.trace is not None
-    assert not again.per_frame.trace.leaves
+    assert not again.per_frame.trace.values
     one, two = (read_columns(found.per_frame, PATHS, 3000) for found in (header, again))
-    for path, column in one.columns.items():
-        np.testing.assert_array_equal(column.values, two.columns[path].values)
-        np.testing.assert_array_equal(column.count, two.columns[path].count)
-    assert one.columns[NUMBER].values[:, 0].tolist() == [n // 100 + 1 for n in range(3000)]
+    for path, column in one.items():
+        np.testing.assert_array_equal(column.values, two[path].values)
+        np.testing.assert_array_equal(column.count, two[path].count)
+    assert one[NUMBER].values[:, 0].tolist() == [n // 100 + 1 for n in range(3000)]
 
 
 def test_paths_that_cannot_be_told_are_asked_for_later() -> None:
@@ -257,7 +263,7 @@ def test_paths_that_cannot_be_told_are_asked_for_later() -> None:
     big_segmentation(file, planes=10, segments=3, undefined=True)
     header = wait(read_header(opened(file.getvalue()), paths=damaged))
     assert header.per_frame is not None
-    columns = read_columns(header.per_frame, PATHS, 30).columns
+    columns = read_columns(header.per_frame, PATHS, 30)
     assert columns[NUMBER].values[:, 0].tolist() == [n // 10 + 1 for n in range(30)]
 
 

@@ -14,8 +14,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from xarray_dicom.frames.source import Budget, EncodedFrames
 from xarray_dicom.instance import Instance
-from xarray_dicom.parsing.elements import Column, Path
-from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag
+from xarray_dicom.parsing.column_values import Column
+from xarray_dicom.parsing.encoding import TagPath
+from xarray_dicom.parsing.functional_groups import FUNCTIONAL_GROUPS, tag
 from xarray_dicom.pixel_format import PixelFormat
 
 
@@ -65,7 +66,7 @@ def column(values: ArrayLike) -> Column:
     return Column(rows, np.full(len(rows), rows.shape[1], np.int32))
 
 
-def columns(per_frame: Mapping[str, ArrayLike]) -> dict[Path, Column]:
+def columns(per_frame: Mapping[str, ArrayLike]) -> dict[TagPath, Column]:
     """Return values per frame by their path in the Per-Frame Functional Groups Sequence."""
     return {
         (tag(FUNCTIONAL_GROUPS[keyword]), tag(keyword)): column(values)

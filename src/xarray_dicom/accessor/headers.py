@@ -17,7 +17,7 @@ from xarray_dicom.errors import DicomError
 from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.opening import CONCURRENT_HEADERS, FIRST_OF_MANY, FIRST_OF_ONE
 from xarray_dicom.parsing.header import complete_header
-from xarray_dicom.parsing.inflated import InflatedSource
+from xarray_dicom.parsing.inflated_source import InflatedSource
 from xarray_dicom.runtime import enter_loop, gather, run
 from xarray_dicom.storage import ByteSource
 

@@ -22,7 +22,7 @@ from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.index_cache import ENTRY_SUFFIX
 from xarray_dicom.opening import OpenOptions, open_images
-from xarray_dicom.parsing.inflated import InflatedSource
+from xarray_dicom.parsing.inflated_source import InflatedSource
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, RecordingSource, display, expand, list_folder
 

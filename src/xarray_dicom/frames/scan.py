@@ -17,7 +17,7 @@ from xarray_dicom.frames.offsets.item_chain import OPENING, TRAIL, Chain, frame_
 from xarray_dicom.frames.offsets.tables import ItemOffsets
 from xarray_dicom.frames.read_ahead import ReadAhead
 from xarray_dicom.frames.scan_stream import ScanStream
-from xarray_dicom.parsing.elements import Header
+from xarray_dicom.parsing.header import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.progress import Progress, progress
 from xarray_dicom.runtime import MEMORY_BUDGET, Lease, runtime

@@ -15,7 +15,7 @@ from xarray_dicom.frames.offsets import FrameOffsets, ItemOffsets
 from xarray_dicom.frames.requests import LocatedFrames, require_proportion
 from xarray_dicom.frames.scan import Scan
 from xarray_dicom.frames.source import Budget, EncodedFrames, Int64s
-from xarray_dicom.parsing.elements import Header
+from xarray_dicom.parsing.header import Header
 from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION, PixelFormat
 from xarray_dicom.runtime import MEMORY_BUDGET, enter_loop, run
 from xarray_dicom.storage.source import ByteSource

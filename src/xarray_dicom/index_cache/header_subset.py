@@ -21,9 +21,8 @@ from pydicom.filewriter import write_data_element
 
 from xarray_dicom.layout.attributes import SHOWN
 from xarray_dicom.layout.dimension_names import CLASSIC_KEYWORDS, SPATIAL
-from xarray_dicom.parsing.elements import Path
-from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, LONG_VRS, UNDEFINED_LENGTH
-from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, UNIT_PATH, tag
+from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, LONG_VRS, UNDEFINED_LENGTH, TagPath
+from xarray_dicom.parsing.functional_groups import FUNCTIONAL_GROUPS, UNIT_PATH, tag
 
 #: Tags that may be stored: None for an element, for a sequence the allow-list of its items.
 AllowList = dict[int, "AllowList | None"]
@@ -140,7 +139,7 @@ def allow_list_digest() -> bytes:
     return blake2b(rules.encode(), digest_size=16).digest()
 
 
-def require_allowed_paths(paths: Iterable[Path]) -> None:
+def require_allowed_paths(paths: Iterable[TagPath]) -> None:
     """Raise `NotAllowedError` if a path leads to an element that may not be stored.
 
     Parameters

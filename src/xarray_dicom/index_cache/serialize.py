@@ -42,7 +42,8 @@ from xarray_dicom.index_cache.serialize_frames import (
 )
 from xarray_dicom.index_cache.serialize_offsets import JsonObject
 from xarray_dicom.instance import Instance
-from xarray_dicom.parsing.elements import Column, Path
+from xarray_dicom.parsing.column_values import Column
+from xarray_dicom.parsing.encoding import TagPath
 from xarray_dicom.storage.source import ByteSource, Fingerprint
 
 #: Version of the payload; entries of other versions are ignored.
@@ -219,7 +220,7 @@ def _read_warning(stored: JsonObject) -> DicomWarning:
     return DicomWarning(checked_text(stored["message"]), frame=frame, tag=tag)
 
 
-def _write_column(path: Path, column: Column, sections: SectionWriter) -> JsonObject:
+def _write_column(path: TagPath, column: Column, sections: SectionWriter) -> JsonObject:
     return {
         "path": list(path),
         "values": sections.add_array(_distinct_rows(column.values)),
@@ -234,7 +235,9 @@ def _distinct_rows(array: NDArray[Any]) -> NDArray[Any]:
     return rows[:1] if (octets == octets[0]).all() else rows
 
 
-def _read_column(stored: JsonObject, sections: SectionReader, n_frames: int) -> tuple[Path, Column]:
+def _read_column(
+    stored: JsonObject, sections: SectionReader, n_frames: int
+) -> tuple[TagPath, Column]:
     path = tuple(checked_size(tag) for tag in stored["path"])
     values, count = (sections.read_array(stored[name]) for name in ("values", "count"))
     if values.ndim != 2 or count.ndim != 1 or count.dtype != np.int32:

@@ -21,8 +21,9 @@ from xarray_dicom.index_cache.sections import (
     checked_text,
 )
 from xarray_dicom.index_cache.serialize_offsets import JsonObject, read_offsets, write_offsets
-from xarray_dicom.parsing.elements import Header, PixelElement
-from xarray_dicom.parsing.inflated import InflatedSource
+from xarray_dicom.parsing.header import Header
+from xarray_dicom.parsing.inflated_source import InflatedSource
+from xarray_dicom.parsing.outline import PixelElement
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource, Fingerprint
 

@@ -9,9 +9,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
-from xarray_dicom.parsing.conversions import Conversions
-from xarray_dicom.parsing.damage import VALUE_ERRORS
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.element_values import Conversions
+from xarray_dicom.parsing.functional_groups import tag
+from xarray_dicom.parsing.value_errors import VALUE_ERRORS
 
 #: Identifiers of class, study, series and instance; modality, maker and technique. Free text,
 #: dates, accession and device numbers stay out: any of them may point to a person.
@@ -92,7 +92,7 @@ def dataset_attributes(
 
 def _shown(dataset: Dataset, number: int, cache: Conversions) -> Any:
     try:
-        return cache.once(dataset, number, "shown", lambda: _plain(dataset[number].value))
+        return _plain(cache.value(dataset, number))
     except VALUE_ERRORS:
         # A value that pydicom can't convert is not worth losing the image for.
         return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.frame_array import frame_starts
-from xarray_dicom.parsing.elements import Column
+from xarray_dicom.parsing.column_values import Column
 
 Int64s = NDArray[np.int64]
 

@@ -18,7 +18,7 @@ from xarray_dicom.layout.segmentation import is_segmentation, layout_segmentatio
 from xarray_dicom.layout.slide import layout_slide
 from xarray_dicom.layout.tiled import is_tiled
 from xarray_dicom.layout.volume import layout_frames, split_images
-from xarray_dicom.parsing.conversions import Conversions
+from xarray_dicom.parsing.element_values import Conversions
 from xarray_dicom.warn import warn
 
 #: A layout of any kind: images alone, so far. A kind that is no image adds its own type.

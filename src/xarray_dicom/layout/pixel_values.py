@@ -17,8 +17,8 @@ from xarray_dicom.layout.image import Linear
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.realworld import real_world_values
 from xarray_dicom.layout.units import unit_of
-from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.element_values import RawValue, as_tag, raw_value
+from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import PerFrame, Rescale, Stored, Transform
@@ -202,11 +202,11 @@ _NOT_LINEAR = tuple(
 
 def _instance_transforms(instances: Sequence[Instance], stored: np.dtype[Any]) -> list[Transform]:
     """Return the modality transform of each instance; those with the same bytes share it."""
-    by_bytes: dict[tuple[Spelling | None, ...], Transform] = {}
+    by_bytes: dict[tuple[RawValue | None, ...], Transform] = {}
     transforms = []
     for instance in instances:
         dataset = instance.dataset
-        key = tuple(spelling_of(dataset, element) for element in _LINEAR)
+        key = tuple(raw_value(dataset, element) for element in _LINEAR)
         if instance.columns or None in key or any(element in dataset for element in _NOT_LINEAR):
             transforms.append(_instance_transform(instance, stored))
             continue

@@ -14,7 +14,7 @@ from xarray_dicom.layout.frame_set import FrameSet
 from xarray_dicom.layout.image_geometry import ImageGeometry, axis, without_position
 from xarray_dicom.layout.plane_geometry import PlaneGeometry, unit_directions, usable_spacing
 from xarray_dicom.layout.stack import arrange_planes, not_finite
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.warn import warn
 
 Int64s = NDArray[np.int64]

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError, located
 from xarray_dicom.instance import Instance
-from xarray_dicom.parsing.elements import Path
-from xarray_dicom.parsing.functional import UNIT_PATH, tag
+from xarray_dicom.parsing.encoding import TagPath
+from xarray_dicom.parsing.functional_groups import UNIT_PATH, tag
 from xarray_dicom.pixels.modality import real_world_mapping
 from xarray_dicom.pixels.transform import (
     PerFrame,
@@ -26,7 +26,7 @@ from xarray_dicom.pixels.transform import (
 Choice = int | str
 
 _SEQUENCE = "RealWorldValueMappingSequence"
-LABEL_PATH: Path = (tag(_SEQUENCE), tag("LUTLabel"))
+LABEL_PATH: TagPath = (tag(_SEQUENCE), tag("LUTLabel"))
 _FIRST_LAST = (
     ("DoubleFloatRealWorldValueFirstValueMapped", "DoubleFloatRealWorldValueLastValueMapped"),
     ("RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped"),
@@ -175,7 +175,7 @@ def _numbers(instance: Instance, keyword: str) -> NDArray[np.float64] | None:
     return column.values[:, 0].astype(np.float64)
 
 
-def _only(instance: Instance, path: Path) -> str:
+def _only(instance: Instance, path: TagPath) -> str:
     """Return the text that all frames share; empty if they differ or have none."""
     column = instance.columns.get(path)
     if column is None or len(np.unique(column.values[:, 0])) != 1:

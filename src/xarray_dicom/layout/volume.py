@@ -22,7 +22,7 @@ from xarray_dicom.layout.pixel_values import ValuesOf, image_values
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.layout.planes import PlaneLayout, no_planes, patient_planes, split_by
 from xarray_dicom.layout.stack import split_stacks
-from xarray_dicom.parsing.elements import Column
+from xarray_dicom.parsing.column_values import Column
 from xarray_dicom.warn import warn
 
 #: Units of the values along extra dimensions.

@@ -1,1 +1,1 @@
-"""From bytes to a header, per-frame columns and frame offsets; what they mean comes later."""
+"""Headers and per-frame columns from bytes; layouts decide later what these mean."""

@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.parsing.elements import Column, FunctionalGroups, Path, Trace, joined
+from xarray_dicom.parsing.column_values import Column, UnevenValuesError, decode_column
 from xarray_dicom.parsing.encoding import (
     Encoding,
     IncompleteError,
     MalformedError,
+    TagPath,
     tag_name,
 )
+from xarray_dicom.parsing.functional_groups import FunctionalGroups
 from xarray_dicom.parsing.items import trace_items
-from xarray_dicom.parsing.values import UnevenValuesError, decode
-from xarray_dicom.parsing.walk import Wanted
+from xarray_dicom.parsing.traced_items import Trace, concatenate
+from xarray_dicom.parsing.walk import TagSelection
 from xarray_dicom.warn import warn
 
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Elements of the per-frame functional groups.
-
-    Attributes
-    ----------
-    columns
-        One `Column` for each path asked for, also where no frame has the element.
-    walked
-        Items that were built so unusually that they were taken one by one.
-    """
-
-    columns: dict[Path, Column]
-    walked: int
+_SEQUENCE = "Per-Frame Functional Groups Sequence (5200,9230)"
+_SEQUENCE_TAG = 0x52009230
 
 
 def read_columns(
-    groups: FunctionalGroups,
-    paths: Mapping[Path, str],
-    n_frames: int,
-    location: str = "the object",
-) -> Columns:
+    groups: FunctionalGroups, paths: Mapping[TagPath, str], n_frames: int
+) -> dict[TagPath, Column]:
     """Read elements of all items of the Per-Frame Functional Groups Sequence.
 
     Parameters
@@ -55,59 +40,62 @@ def read_columns(
         one is taken.
     n_frames
         Number of Frames: there must be as many items.
-    location
-        Named in errors.
 
     Returns
     -------
-    Columns
-        Every column has `n_frames` rows and at least one value a row.
+    dict
+        One column for each path, also where no frame has the element; every column has
+        `n_frames` rows, and room for at least one value a row.
 
     Raises
     ------
     CorruptDicomError
-        If there are fewer items than `n_frames`, if an item is damaged, or if a value is not
-        what its VR says.
+        If there are fewer items than `n_frames`, if an item is damaged, or if a value
+        contradicts its VR.
 
     Warns
     -----
     DicomWarning
         If there are more items than `n_frames`.
     """
-    place = f"{location}: Per-Frame Functional Groups Sequence (5200,9230)"
-    wanted = Wanted(paths)
-    if () in wanted.leaves or wanted.leaves & wanted.sequences:
+    selected = TagSelection(paths)
+    if () in selected.elements or selected.elements & selected.sequences:
         raise ValueError("a path must lead to an element, and no path through another's end")
-    encoding = Encoding(groups.implicit_vr, groups.little_endian)
     trace = groups.trace
-    if trace is None or not wanted.leaves <= trace.wanted:
+    if trace is None or not selected.elements <= trace.selected:
         try:
-            trace = _traced(groups, encoding, wanted)
+            trace = _trace(groups, selected)
         except (MalformedError, IncompleteError) as error:
-            raise CorruptDicomError(f"{place}: {error}") from error
-    counts = f"{place} has {trace.count} items, but Number of Frames (0028,0008) is {n_frames}"
+            raise CorruptDicomError(f"{_SEQUENCE}: {error}", tag=_SEQUENCE_TAG) from error
+    counts = f"{_SEQUENCE} has {trace.count} items, but Number of Frames (0028,0008) is {n_frames}"
     if trace.count < n_frames:
-        raise CorruptDicomError(counts)
+        raise CorruptDicomError(counts, tag=_SEQUENCE_TAG)
     if trace.count > n_frames:
-        warn(f"{counts}; the last items are passed over")
+        warn(f"{counts}; the last items are passed over", tag=_SEQUENCE_TAG)
+    return {path: _column(groups, trace, path, vr, n_frames) for path, vr in paths.items()}
+
+
+def _column(
+    groups: FunctionalGroups, trace: Trace, path: TagPath, vr: str, n_frames: int
+) -> Column:
     octets = np.frombuffer(groups.content, np.uint8)
-    columns = {}
-    for path, vr in paths.items():
-        found = joined(trace.leaves.get(path, []))
-        if trace.count > n_frames:
-            found = found.where(found.item < n_frames)
-        try:
-            columns[path] = decode(octets, found, vr, n_frames, groups.little_endian, groups.nbytes)
-        except (ValueError, ArithmeticError, UnevenValuesError) as error:
-            names = " > ".join(tag_name(tag) for tag in path)
-            raise CorruptDicomError(f"{place}: {names} can't be read: {error}") from error
-    return Columns(columns, trace.walked)
+    ranges = concatenate(trace.values.get(path, []))
+    if trace.count > n_frames:
+        ranges = ranges.where(ranges.item < n_frames)
+    try:
+        return decode_column(octets, ranges, vr, n_frames, groups.little_endian, groups.nbytes)
+    except (ValueError, ArithmeticError, UnevenValuesError) as error:
+        names = " > ".join(tag_name(tag) for tag in path)
+        raise CorruptDicomError(
+            f"{_SEQUENCE}: {names} can't be read: {error}", tag=path[-1]
+        ) from error
 
 
-def _traced(groups: FunctionalGroups, encoding: Encoding, wanted: Wanted) -> Trace:
+def _trace(groups: FunctionalGroups, selected: TagSelection) -> Trace:
+    encoding = Encoding(groups.implicit_vr, groups.little_endian)
     end = len(groups.content) if groups.end is None else groups.end
     stop = None if groups.length_is_undefined else end
-    trace = trace_items(groups.content, groups.start, stop, encoding, wanted)
+    trace = trace_items(groups.content, groups.start, stop, encoding, selected)
     if stop is None and not trace.closed and trace.end != end:
         raise MalformedError(f"item {trace.count + 1} is cut off")
     return trace

@@ -1,4 +1,4 @@
-"""Deflated data sets: one stream that must be inflated whole (PS3.5 A.5)."""
+"""Deflated data sets: a single stream that must be inflated whole (PS3.5 A.5)."""
 
 from __future__ import annotations
 
@@ -6,38 +6,31 @@ import zlib
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 
-#: A data set that inflates to more bytes than this is refused.
+#: Bytes that a data set may inflate to; larger ones are refused.
 INFLATED_LIMIT = 2**30
 
 
-def inflate(stream: bytes, location: str, limit: int | None = None) -> bytes:
-    """Inflate a whole data set.
-
-    Parameters
-    ----------
-    stream
-        Everything after the file meta information.
-    limit
-        Most bytes to inflate to; `INFLATED_LIMIT` unless given.
+def inflate(stream: bytes) -> bytes:
+    """Inflate a whole data set: everything after the file meta information.
 
     Raises
     ------
     CorruptDicomError
         If the stream is damaged or cut short.
     UnsupportedDicomError
-        If it inflates to more than `limit`.
+        If it inflates to more than `INFLATED_LIMIT` bytes.
     """
-    most = INFLATED_LIMIT if limit is None else limit
+    limit = INFLATED_LIMIT
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        inflated = engine.decompress(stream, most)
-        if not engine.eof and len(inflated) >= most:
-            raise UnsupportedDicomError(
-                f"{location}: the deflated data set is larger than {most} bytes; if it is sound, "
-                "raise xarray_dicom.parsing.deflate.INFLATED_LIMIT"
-            )
+        inflated = engine.decompress(stream, limit)
     except zlib.error as error:
-        raise CorruptDicomError(f"{location}: the deflated data set is damaged: {error}") from error
-    if not engine.eof:
-        raise CorruptDicomError(f"{location}: the deflated data set is cut short")
-    return inflated
+        raise CorruptDicomError(f"the deflated data set is damaged: {error}") from error
+    if engine.eof:
+        return inflated
+    if len(inflated) >= limit:
+        raise UnsupportedDicomError(
+            f"the deflated data set is larger than {limit} bytes; if it is sound, raise "
+            "xarray_dicom.parsing.deflate.INFLATED_LIMIT"
+        )
+    raise CorruptDicomError("the deflated data set is cut short")

@@ -1,28 +1,28 @@
-"""Read an object's header by ranged requests."""
+"""Header of an object, read by ranged requests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.filereader import read_dataset
 
-from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.errors import CorruptDicomError, located
 from xarray_dicom.parsing.deflate import inflate
-from xarray_dicom.parsing.elements import FunctionalGroups, Header, Path
-from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, Encoding, tag_name
-from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Extent, Outline
-from xarray_dicom.parsing.walk import NOTHING, Wanted
+from xarray_dicom.parsing.encoding import TagPath, tag_name
+from xarray_dicom.parsing.functional_groups import FunctionalGroups
+from xarray_dicom.parsing.outline import PER_FRAME_GROUPS, Outline, PixelElement
+from xarray_dicom.parsing.raw_dataset import file_meta, raw_dataset
+from xarray_dicom.parsing.walk import NO_ELEMENTS, TagSelection
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
 from xarray_dicom.warn import warn
 
-#: Bytes of the first request: most headers whole, and not much of the pixels.
+#: Bytes of the first request: most headers whole, and few of the pixels.
 FIRST = 256 * 2**10
 
-#: Each further request of unknown need reads this many times what is there already.
+#: A request whose need is unknown reads this many times the bytes that are there already.
 _GROWTH = 4
 
 #: Large pieces are fetched as concurrent requests of this size.
@@ -31,8 +31,37 @@ BLOCK = 4 * 2**20
 #: `Header.head` leaves out functional groups of more bytes than this, and what follows.
 _LARGE_GROUPS = 2**20
 
-#: Per-frame elements to note, with their VRs, given the elements before them.
-ChoosePaths = Callable[[Dataset], Mapping[Path, str]]
+#: Paths of per-frame elements with their VRs, given the elements before them.
+ChoosePaths = Callable[[Dataset], Mapping[TagPath, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Everything before the pixel data.
+
+    Attributes
+    ----------
+    dataset
+        File meta and data set, without pixel data and without (5200,9230).
+    transfer_syntax
+        UID; the one that the bytes obey, where the file meta information states another.
+    per_frame
+        The undecoded Per-Frame Functional Groups Sequence, or None.
+    pixel
+        Place of the pixels, or None for an object without.
+    head
+        The first bytes of the object, as far as they were fetched: an offset table just
+        behind the header often is among them.
+    inflated
+        The whole inflated data set of a deflated object, else None.
+    """
+
+    dataset: Dataset
+    transfer_syntax: str
+    per_frame: FunctionalGroups | None
+    pixel: PixelElement | None
+    head: bytes = field(repr=False)
+    inflated: bytes | None = field(default=None, repr=False)
 
 
 async def read_header(
@@ -47,9 +76,9 @@ async def read_header(
     first
         Bytes to fetch with the first request.
     paths
-        Given what precedes the Per-Frame Functional Groups, tells which of their elements
-        `read_columns` will be asked for: where they must be walked to find their end, once is
-        enough then.
+        Given the elements before the Per-Frame Functional Groups, returns paths of the
+        elements in these that `read_columns` will be asked for: where the groups must be
+        walked to find their end, one walk is enough then.
 
     Raises
     ------
@@ -66,52 +95,57 @@ async def read_header(
         If the data set is deflated, so that all of it had to be read, or if it obeys
         another transfer syntax than stated.
     """
-    return await _read(source, first, False, paths)
+    with located(source.location):
+        return await _read(source, first, False, paths)
 
 
 async def complete_header(source: ByteSource, *, first: int = FIRST) -> Dataset:
     """Read the file meta information and the data set without pixel data.
 
     Unlike `Header.dataset` it has the Per-Frame Functional Groups Sequence.
+
+    Parameters
+    ----------
+    source
+        The object; it is opened here.
+    first
+        Bytes to fetch with the first request.
+
+    Raises
+    ------
+    NotDicomError, CorruptDicomError, UnsupportedDicomError
+        As `read_header`.
     """
-    return (await _read(source, first, True, None)).dataset
+    with located(source.location):
+        return (await _read(source, first, True, None)).dataset
 
 
 async def _read(source: ByteSource, first: int, whole: bool, paths: ChoosePaths | None) -> Header:
     head = await source.open(first)
     content = head.content
-    outline = Outline(source.location, head.fingerprint.size)
+    outline = Outline(head.fingerprint.size)
     if paths is not None:
-        outline.choose = partial(_wanted, outline, paths)
+        outline.select = partial(_select, outline, paths)
     while not await _extend(outline, content):
         content = await _grow(source, content, outline)
-    inflated = None
-    meta = content[outline.meta_start : outline.start]
+    outline.select = None
     preamble = content[:128] if outline.meta_start else None
+    meta = _file_meta(content, outline)
+    inflated = None
     if outline.deflated:
         warn(
-            f"{source.location}: the data set is deflated as a whole, so it was read and inflated "
-            "in full; there is no random access to its frames"
+            "the data set is deflated as a whole, so it was read and inflated in full; there is "
+            "no random access to its frames"
         )
         content = await _fetch(source, content, outline.size)
-        stream = content[outline.start :]
-        inflated = await in_thread(inflate, stream, source.location)
+        inflated = await in_thread(inflate, content[outline.start :])
         outline.begin_inflated(inflated)
-    file_meta = _parse_meta(meta, source.location)
-    dataset, groups = _parse(inflated or content, outline, whole, source.location)
-    complete = FileDataset(
-        "",
-        dataset,
-        preamble,
-        file_meta,
-        outline.encoding.implicit_vr,
-        outline.encoding.little_endian,
-    )
-    outline.choose = None
+    data = content if inflated is None else inflated
+    groups = None if whole else _functional_groups(data, outline)
     if groups is not None and groups.nbytes > _LARGE_GROUPS:
         content = content[: head.fingerprint.size if inflated else len(head.content)]
     return Header(
-        dataset=complete,
+        dataset=_dataset(data, outline, whole, preamble, meta),
         transfer_syntax=outline.transfer_syntax,
         per_frame=groups,
         pixel=outline.pixel,
@@ -127,18 +161,17 @@ async def _extend(outline: Outline, content: bytes) -> bool:
     return await in_thread(outline.extend, content)
 
 
-def _wanted(outline: Outline, paths: ChoosePaths, content: bytes) -> Wanted:
-    """What to note in functional groups, judged by the elements before them."""
+def _select(outline: Outline, paths: ChoosePaths, content: bytes) -> TagSelection:
+    """Select elements of functional groups, given the elements before these."""
     try:
-        dataset, _ = _parse(content, outline, False, outline.location)
-        return Wanted(paths(dataset))
+        return TagSelection(paths(_dataset(content, outline, False)))
     except Exception:
-        # What is damaged is reported by whoever needs it.
-        return NOTHING
+        # Damaged elements are reported by the code that needs them.
+        return NO_ELEMENTS
 
 
 async def _grow(source: ByteSource, content: bytes, outline: Outline) -> bytes:
-    """Fetch what is known to be needed, and a multiple of what is there if that is unknown."""
+    """Fetch the bytes that the outline needs, or a multiple of those there if it can't tell."""
     needed = outline.needed
     if needed <= len(content) + 16:
         needed = len(content) * _GROWTH
@@ -153,60 +186,44 @@ async def _fetch(source: ByteSource, content: bytes, end: int) -> bytes:
     return b"".join([content, *await source.read_many(ranges)])
 
 
-def _parse_meta(content: bytes, location: str) -> FileMetaDataset:
+def _file_meta(content: bytes, outline: Outline) -> FileMetaDataset:
     try:
-        return FileMetaDataset(_decode(content, EXPLICIT_LITTLE))
+        return file_meta(content, outline.meta)
     except Exception as error:
+        raise CorruptDicomError(f"the file meta information can't be parsed: {error}") from error
+
+
+def _dataset(
+    content: bytes,
+    outline: Outline,
+    whole: bool,
+    preamble: bytes | None = None,
+    meta: FileMetaDataset | None = None,
+) -> FileDataset:
+    """Return the data set in `content`, with its functional groups if it is to be `whole`."""
+    extents = outline.elements
+    if not whole:
+        extents = [extent for extent in extents if extent.tag != PER_FRAME_GROUPS]
+    try:
+        return raw_dataset(content, extents, outline.encoding, preamble, meta)
+    except Exception as error:
+        last = outline.elements[-1].tag if outline.elements else 0
         raise CorruptDicomError(
-            f"{location}: the file meta information can't be parsed: {error}"
+            f"the data set up to {tag_name(last)} can't be parsed: {error}", tag=last
         ) from error
 
 
-def _parse(
-    content: bytes, outline: Outline, whole: bool, location: str
-) -> tuple[Dataset, FunctionalGroups | None]:
-    encoding = outline.encoding
-    groups = None
-    pieces = []
-    view = memoryview(content)
-    for extent in outline.elements:
-        header = extent.header
-        if header.tag == PER_FRAME_GROUPS and not whole:
-            undefined = header.length is None
-            groups = FunctionalGroups(
-                content,
-                encoding.implicit_vr,
-                encoding.little_endian,
-                undefined,
-                header.value,
-                extent.end,
-                outline.groups if undefined else None,
-            )
-            continue
-        pieces += _lazily_parsed(view, extent, encoding)
-    try:
-        return _decode(b"".join(pieces), encoding), groups
-    except Exception as error:
-        last = outline.elements[-1].header.tag if outline.elements else 0
-        raise CorruptDicomError(
-            f"{location}: the data set up to {tag_name(last)} can't be parsed: {error}"
-        ) from error
-
-
-def _lazily_parsed(
-    content: memoryview, extent: Extent, encoding: Encoding
-) -> list[bytes | memoryview]:
-    """The bytes of an element; a sequence of undefined length gets a length.
-
-    pydicom parses sequences of known length only when they are asked for.
-    """
-    header, end = extent.header, extent.end
-    length = end - 8 - header.value
-    if header.vr != b"SQ" or header.length is not None:
-        return [content[header.start : end]]
-    start = content[header.start : header.value - 4]
-    return [start, encoding.long.pack(length), content[header.value : end - 8]]
-
-
-def _decode(content: bytes, encoding: Encoding) -> Dataset:
-    return read_dataset(BytesIO(content), encoding.implicit_vr, encoding.little_endian)
+def _functional_groups(content: bytes, outline: Outline) -> FunctionalGroups | None:
+    groups = [extent for extent in outline.elements if extent.tag == PER_FRAME_GROUPS]
+    if not groups:
+        return None
+    extent = groups[-1]
+    return FunctionalGroups(
+        content,
+        outline.encoding.implicit_vr,
+        outline.encoding.little_endian,
+        extent.delimited,
+        extent.value,
+        extent.end,
+        outline.groups if extent.delimited else None,
+    )

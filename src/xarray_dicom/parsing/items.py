@@ -1,8 +1,8 @@
-"""Find the items of a long sequence, and wanted elements in them.
+"""Items of a long sequence, and the values of selected elements in them.
 
-Candidates are found by searching, then proven: items form a chain from the first byte of
-the sequence on, each ending where the next one starts. A candidate inside a value is never
-reached by that chain.
+Candidates are found by a search for the bytes of an item header, then confirmed: items form
+a chain from the first byte of the sequence on, each ending where the next one starts. A
+candidate inside a value is never reached by that chain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.parsing.elements import Leaves, Path, Trace
 from xarray_dicom.parsing.encoding import (
     ITEM,
     SEQUENCE_DELIMITER,
@@ -23,47 +22,49 @@ from xarray_dicom.parsing.encoding import (
     Encoding,
     IncompleteError,
     MalformedError,
+    TagPath,
     item_header,
     tag_name,
 )
-from xarray_dicom.parsing.lockstep import Lockstep, Positions, Walk
-from xarray_dicom.parsing.walk import NOTHING, Leaf, Wanted, walk_item
+from xarray_dicom.parsing.lockstep import Lockstep, Positions, WalkedItems
+from xarray_dicom.parsing.traced_items import Trace, ValueRanges
+from xarray_dicom.parsing.walk import NO_ELEMENTS, TagSelection, ValueRange, walk_item
 
-#: Ways that items may begin before the remaining ones are walked one by one.
+#: Different first bytes of items that are searched for; further items are walked one by one.
 MOST_PATTERNS = 16
 
-#: Bytes that tell how an item begins: its header, and the tag and VR of its first element.
+#: Bytes searched for: header of an item, and tag and VR of its first element.
 PATTERN = 14
 
-#: Items of one length in a row after which more are looked for at once.
+#: Items of one length in a row after which their repetition is tested at once.
 STEADY = 8
 
 
 class _Candidates:
-    """Places where items of undefined length may start, and where each would end.
+    """Positions where items of undefined length may start, and the end of each.
 
-    Sorted by place, whichever pattern found them, so that a chain runs through items that
+    Sorted by position, whichever pattern found them, so that a chain runs through items that
     begin differently.
     """
 
     def __init__(self) -> None:
-        self.leaves: list[tuple[Path, Leaves]] = []
+        self.values: list[tuple[TagPath, ValueRanges]] = []
         self._starts = np.empty(0, np.int64)
         self._ends = np.empty(0, np.int64)
         self._id = np.empty(0, np.int64)
         self._number = np.empty(0, np.int64)
-        # As lists, since looking up single numbers in arrays is slow.
-        self._place: list[int] = []
+        # Lists, since single numbers are looked up, which is slow in arrays.
+        self._position: list[int] = []
         self._chain_last: list[int] = []
         self._chain_end: list[int] = []
-        self._proven: list[tuple[int, int, int]] = []
+        self._confirmed: list[tuple[int, int, int]] = []
 
-    def add(self, starts: Positions, walk: Walk) -> None:
-        """Add the places that one pattern found."""
+    def add(self, starts: Positions, walk: WalkedItems) -> None:
+        """Add the positions that one pattern was found at."""
         base = self.numbers().size
         self._number = np.append(self._number, np.full(starts.size, -1))
-        for path, parts in walk.leaves.items():
-            self.leaves += [(path, replace(part, item=part.item + base)) for part in parts]
+        for path, parts in walk.values.items():
+            self.values += [(path, replace(part, item=part.item + base)) for part in parts]
         every_start = np.concatenate([self._starts, starts])
         order = np.argsort(every_start, kind="stable")
         order = order[np.append(True, np.diff(every_start[order]) > 0)]
@@ -73,50 +74,58 @@ class _Candidates:
         goes_on = np.append(self._ends[:-1] == self._starts[1:], False)
         broken = np.flatnonzero(~goes_on)
         last = broken[np.searchsorted(broken, np.arange(order.size))]
-        # What could not be walked has no end and no place in a chain.
+        # An item that could not be walked has no end, so it is in no chain.
         last = np.where(self._ends[last] < 0, last - 1, last)
-        self._place = self._starts.tolist()
+        self._position = self._starts.tolist()
         self._chain_last = last.tolist()
         self._chain_end = self._ends[last].tolist()
 
     def follow(self, position: int, count: int) -> tuple[int, int] | None:
-        """Number the chain that starts at `position` from `count`; its items, and its end."""
-        first = bisect_left(self._place, position)
-        if first == len(self._place) or self._place[first] != position:
+        """Give the items of the chain at `position` their numbers, from `count` on.
+
+        Returns
+        -------
+        tuple or None
+            Number of items, and end of the chain; None if no chain starts there.
+        """
+        first = bisect_left(self._position, position)
+        if first == len(self._position) or self._position[first] != position:
             return None
         last = self._chain_last[first]
         if last < first:
             return None
-        self._proven.append((first, last + 1, count))
+        self._confirmed.append((first, last + 1, count))
         return last + 1 - first, self._chain_end[first]
 
     def numbers(self) -> NDArray[np.int64]:
-        """Which item of the sequence each candidate proved to be; -1 for none."""
-        if self._proven:
-            first, last, count = np.array(self._proven, np.int64).T
+        """Return the number of each candidate in the sequence; -1 where it is no item of it."""
+        if self._confirmed:
+            first, last, count = np.array(self._confirmed, np.int64).T
             items = last - first
-            self._number[self._id[_counted(first, items)]] = _counted(count, items)
-            self._proven = []
+            self._number[self._id[_numbers_from(first, items)]] = _numbers_from(count, items)
+            self._confirmed = []
         return self._number
 
 
 class _Tracer:
-    def __init__(self, buffer: bytes, stop: int | None, encoding: Encoding, wanted: Wanted):
+    """Search of one sequence for its items; see `trace_items`."""
+
+    def __init__(self, buffer: bytes, stop: int | None, encoding: Encoding, selected: TagSelection):
         self.buffer = buffer
         self.stop = stop
         self.limit = len(buffer) if stop is None else stop
         self.encoding = encoding
-        self.wanted = wanted
-        self.lockstep = Lockstep(buffer, encoding, wanted)
-        self.trace = Trace(wanted=wanted.leaves)
+        self.selected = selected
+        self.lockstep = Lockstep(buffer, encoding, selected)
+        self.trace = Trace(selected=selected.elements)
         self.candidates = _Candidates()
-        # How items begin that were searched for, and whether places were leapt over then.
+        # First bytes of items that were searched for; True if positions were leapt over.
         self.patterns: dict[bytes, bool] = {}
-        # Items of known length, gathered to be walked together in the end.
-        self.known_starts = array("q")
-        self.known_ends = array("q")
-        self.known_runs: list[tuple[int, int]] = []
-        self.singles: list[tuple[int, Leaf]] = []
+        # Items of explicit length, which are walked together at the end.
+        self.explicit_starts = array("q")
+        self.explicit_ends = array("q")
+        self.explicit_runs: list[tuple[int, int]] = []
+        self.singles: list[tuple[int, ValueRange]] = []
 
     def run(self, position: int) -> Trace:
         trace = self.trace
@@ -136,7 +145,7 @@ class _Tracer:
                 if length == UNDEFINED_LENGTH:
                     trace.end = self._chain(trace.end)
                 else:
-                    self._hop()
+                    self._skip_explicit()
                 if trace.end > self.limit:
                     raise IncompleteError(trace.end)
             trace.closed = True
@@ -144,13 +153,13 @@ class _Tracer:
             if self.stop is not None:
                 raise MalformedError(f"an item overruns the sequence at byte {self.stop}") from None
             trace.needed = missing.needed
-        self._finish_known()
+        self._finish_explicit()
         self._finish_chains()
         self._finish_singles()
         return trace
 
-    def _hop(self) -> None:
-        """Hop over items of known length as long as they follow one another."""
+    def _skip_explicit(self) -> None:
+        """Skip items of explicit length as long as they follow one another."""
         buffer, trace = self.buffer, self.trace
         header = struct.Struct("<LL" if self.encoding.little_endian else ">LL")
         item, _ = header.unpack_from(buffer, trace.end)
@@ -172,32 +181,32 @@ class _Tracer:
         edges.append(position)
         if position > self.limit:
             edges.pop()
-        found = len(edges) - 1
-        self.known_starts.extend(edges[:-1])
-        self.known_ends.extend(edges[1:])
-        self.known_runs.append((trace.count, found))
-        trace.count += found
+        skipped = len(edges) - 1
+        self.explicit_starts.extend(edges[:-1])
+        self.explicit_ends.extend(edges[1:])
+        self.explicit_runs.append((trace.count, skipped))
+        trace.count += skipped
         trace.end = edges[-1]
         if position > self.limit:
             raise IncompleteError(position)
 
     def _chain(self, position: int) -> int:
-        """Follow items of undefined length, the first one at `position`."""
+        """Follow items of undefined length from `position` on; return the end of the last."""
         pattern = self.buffer[position : position + PATTERN]
         if pattern not in self.patterns and len(self.patterns) < MOST_PATTERNS:
             self.patterns[pattern] = self._search(pattern, position, leap=True)
-        found = self.candidates.follow(position, self.trace.count)
-        if found is None and self.patterns.get(pattern):
+        chain = self.candidates.follow(position, self.trace.count)
+        if chain is None and self.patterns.get(pattern):
             self.patterns[pattern] = self._search(pattern, position, leap=False)
-            found = self.candidates.follow(position, self.trace.count)
-        if found is None:
+            chain = self.candidates.follow(position, self.trace.count)
+        if chain is None:
             return self._walk_one(position)
-        items, end = found
+        items, end = chain
         self.trace.count += items
         return end
 
     def _search(self, pattern: bytes, position: int, leap: bool) -> bool:
-        """Note every place of a pattern; whether some may have been leapt over."""
+        """Add every position of a pattern; return True if some may have been leapt over."""
         starts = array("q")
         leapt = False
         find, steady, step = self.buffer.find, 0, 0
@@ -212,68 +221,68 @@ class _Tracer:
                 starts.extend(range(following, position + again * step, step))
                 following = find(pattern, starts[-1] + 8, self.limit)
             position = following
-        found = np.array(starts, np.int64)
-        self.candidates.add(found, self.lockstep.walk(found + 8, None))
+        positions = np.array(starts, np.int64)
+        self.candidates.add(positions, self.lockstep.walk(positions + 8, None))
         return leapt
 
     def _walk_one(self, position: int) -> int:
-        end, leaves = walk_item(self.buffer, position, self.encoding, self.wanted)
-        self.singles += [(self.trace.count, leaf) for leaf in leaves]
+        end, values = walk_item(self.buffer, position, self.encoding, self.selected)
+        self.singles += [(self.trace.count, value) for value in values]
         self.trace.count += 1
-        self.trace.walked += 1
         return end
 
-    def _finish_known(self) -> None:
-        if not self.known_starts or not self.wanted.leaves:
+    def _finish_explicit(self) -> None:
+        if not self.explicit_starts or not self.selected.elements:
             return
-        starts, ends = np.array(self.known_starts) + 8, np.array(self.known_ends)
-        number = _counted(*np.array(self.known_runs).T)
+        starts, ends = np.array(self.explicit_starts) + 8, np.array(self.explicit_ends)
+        number = _numbers_from(*np.array(self.explicit_runs).T)
         walk = self.lockstep.walk(starts, ends)
         for item in np.flatnonzero(walk.ends != ends):
-            _, leaves = walk_item(self.buffer, int(starts[item]) - 8, self.encoding, self.wanted)
-            self.singles += [(int(number[item]), leaf) for leaf in leaves]
-            self.trace.walked += 1
+            _, values = walk_item(self.buffer, int(starts[item]) - 8, self.encoding, self.selected)
+            self.singles += [(int(number[item]), value) for value in values]
             number[item] = -1
-        self._keep(walk.leaves, number)
+        self._add_values(walk.values, number)
 
     def _finish_chains(self) -> None:
         number = self.candidates.numbers()
-        for path, part in self.candidates.leaves:
-            self._keep({path: [part]}, number)
+        for path, part in self.candidates.values:
+            self._add_values({path: [part]}, number)
 
     def _finish_singles(self) -> None:
-        for path in {leaf.path for _, leaf in self.singles}:
-            found = [(number, leaf) for number, leaf in self.singles if leaf.path == path]
-            codes = [int.from_bytes(leaf.vr, "little") for _, leaf in found]
-            self.trace.leaves.setdefault(path, []).append(
-                Leaves(
-                    np.array([number for number, _ in found], np.int64),
-                    np.array([leaf.offset for _, leaf in found], np.int64),
-                    np.array([leaf.length for _, leaf in found], np.int64),
+        for path in {value.path for _, value in self.singles}:
+            values = [(number, value) for number, value in self.singles if value.path == path]
+            codes = [int.from_bytes(value.vr, "little") for _, value in values]
+            self.trace.values.setdefault(path, []).append(
+                ValueRanges(
+                    np.array([number for number, _ in values], np.int64),
+                    np.array([value.offset for _, value in values], np.int64),
+                    np.array([value.length for _, value in values], np.int64),
                     np.array(codes, np.uint16),
                 )
             )
 
-    def _keep(self, leaves: dict[Path, list[Leaves]], number: NDArray[np.int64]) -> None:
-        """Keep what was found in proven items, numbered by their place in the sequence."""
-        for path, parts in leaves.items():
+    def _add_values(
+        self, values: dict[TagPath, list[ValueRanges]], number: NDArray[np.int64]
+    ) -> None:
+        """Add the values of confirmed items, numbered by their place in the sequence."""
+        for path, parts in values.items():
             for part in parts:
-                kept = replace(part, item=number[part.item])
-                proven = kept.item >= 0
-                if not proven.all():
-                    kept = kept.where(proven)
-                self.trace.leaves.setdefault(path, []).append(kept)
+                numbered = replace(part, item=number[part.item])
+                confirmed = numbered.item >= 0
+                if not confirmed.all():
+                    numbered = numbered.where(confirmed)
+                self.trace.values.setdefault(path, []).append(numbered)
 
 
-def _counted(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers from each `first` on, `count` of them."""
+def _numbers_from(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `count` numbers from each `first` on, concatenated."""
     before = np.cumsum(count) - count
     numbers: NDArray[np.int64] = np.arange(count.sum()) + np.repeat(first - before, count)
     return numbers
 
 
 def _repeats(buffer: bytes, position: int, stride: int, width: int, limit: int) -> int:
-    """How often the `width` bytes at `position` stand there again, `stride` bytes apart."""
+    """Count how often the `width` bytes at `position` repeat, `stride` bytes apart."""
     places = max(1, (limit - position - width) // stride + 1)
     words = [
         np.ndarray((places,), "<u8", buffer, position + at, (stride,)) for at in {0, width - 8}
@@ -294,21 +303,30 @@ def trace_items(
     position: int,
     stop: int | None,
     encoding: Encoding,
-    wanted: Wanted = NOTHING,
+    selected: TagSelection = NO_ELEMENTS,
 ) -> Trace:
     """Find the items of the sequence whose value starts at `position`.
 
     Parameters
     ----------
+    buffer, position
+        Bytes, and the offset of the value of the sequence in them.
     stop
         First byte after the value, or None if the length is undefined: then the sequence
-        ends with its delimiter, or with the buffer, as `Trace.closed` tells.
-    wanted
-        Elements to locate. Without any, items of known length are not looked into.
+        ends with its delimiter, or with the buffer, as `Trace.closed` says.
+    encoding
+        Of the data set.
+    selected
+        Elements to locate. Without any, items of explicit length are not looked into.
+
+    Returns
+    -------
+    Trace
+        Items and byte ranges, as far as `buffer` reaches.
 
     Raises
     ------
     MalformedError
         If an item does not start where the one before ends, or is damaged inside.
     """
-    return _Tracer(buffer, stop, encoding, wanted).run(position)
+    return _Tracer(buffer, stop, encoding, selected).run(position)

@@ -1,9 +1,9 @@
-"""Walk many items of one sequence at once, one NumPy operation for all of them.
+"""Walk of many items of one sequence at once, one NumPy operation for all of them.
 
 The items of a functional groups sequence are built alike, so one cursor per item moves
 through the buffer, and each step reads tag, VR and length of all items together. Where
-items differ the group splits; steps are taken in document order, so that those that wait
-behind an optional element join again.
+items differ, the group splits. Steps are taken in document order, so that groups merge again
+behind an element that only some of the items have.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.parsing.elements import Leaves, Path
 from xarray_dicom.parsing.encoding import (
     ITEM,
     ITEM_DELIMITER,
@@ -23,27 +22,29 @@ from xarray_dicom.parsing.encoding import (
     SEQUENCE_DELIMITER,
     UNDEFINED_LENGTH,
     Encoding,
+    TagPath,
 )
-from xarray_dicom.parsing.walk import Wanted
+from xarray_dicom.parsing.traced_items import ValueRanges
+from xarray_dicom.parsing.walk import TagSelection
 
 Positions = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-#: Steps after which the items still under way are left to be walked one by one.
+#: Steps after which the items still under way are walked one by one.
 MOST_STEPS = 4096
 
-#: Sequences nested deeper than this are left to be walked one by one.
+#: Items with sequences nested deeper than this are walked one by one.
 DEEPEST_LEVEL = 12
 
-#: What was found inside a value may go on through all that follows, as if that were one long
-#: sequence: behind so many items, a minority may take so many steps.
+#: An item header ranges inside a value may lead through all bytes that follow, as if they were
+#: one long sequence: beyond so many items of a sequence, a minority may take so many steps.
 LONG_SEQUENCE = 16
 MOST_STRAY_STEPS = 256
 
 #: End of a sequence or item of undefined length.
 UNDEFINED = -1
 
-#: Items walked at a time: few enough that their bytes, and the arrays over them, stay in cache.
+#: Items walked at a time: their bytes, and the arrays over them, fit into the CPU cache.
 ITEMS_AT_ONCE = 2**14
 
 
@@ -59,26 +60,31 @@ _SQ, _UN = _vr_code(b"SQ"), _vr_code(b"UN")
 
 
 @dataclass(slots=True)
-class Walk:
-    """What a walk in lockstep found.
+class WalkedItems:
+    """Ends and values of items that were walked in lockstep.
 
-    `ends` holds the first byte after each item, or -1 for an item that could not be walked.
+    Attributes
+    ----------
+    ends
+        First byte after each item, or -1 for an item that could not be walked.
+    values
+        Byte ranges of the selected elements.
     """
 
     ends: Positions
-    leaves: dict[Path, list[Leaves]] = field(default_factory=dict)
+    values: dict[TagPath, list[ValueRanges]] = field(default_factory=dict)
 
 
 class _Group(NamedTuple):
-    """Items that stand at the same place of the structure.
+    """Items whose cursors are at the same place of the structure.
 
     Attributes
     ----------
     position, item
-        Where each one stands, and its number.
+        Byte of the cursor of each item, and its number.
     ends
-        Where each open item and sequence ends, outermost first; None for a level whose length
-        is undefined in all of them.
+        First byte after each open item and sequence, outermost first; None for a level whose
+        length is undefined in all of them.
     word
         The eight bytes of the header at `position` as one number, once they were read.
     """
@@ -94,7 +100,7 @@ class _Group(NamedTuple):
         return _Group(self.position[mask], self.item[mask], ends, word)
 
     def down(self, position: Positions, length: Positions) -> _Group:
-        """Inside what starts at `position`, of a `length` that may be undefined."""
+        """Enter a sequence or item at `position`, of a `length` that may be undefined."""
         undefined = length == UNDEFINED_LENGTH
         end = None
         if not undefined.all():
@@ -103,7 +109,7 @@ class _Group(NamedTuple):
         return _Group(position, self.item, (*self.ends, end))
 
     def up(self) -> _Group:
-        """Behind what ended."""
+        """Leave the innermost sequence or item."""
         return _Group(self.position, self.item, self.ends[:-1])
 
 
@@ -113,21 +119,31 @@ _Key = tuple[int, ...]
 
 
 class Lockstep:
-    """Cursors over the items in one buffer."""
+    """Cursors over the items in one buffer.
 
-    def __init__(self, buffer: bytes, encoding: Encoding, wanted: Wanted) -> None:
+    Parameters
+    ----------
+    buffer
+        Bytes that hold the items.
+    encoding
+        Of the data set.
+    selected
+        Elements to locate.
+    """
+
+    def __init__(self, buffer: bytes, encoding: Encoding, selected: TagSelection) -> None:
         order = "<" if encoding.little_endian else ">"
         self._size = len(buffer)
         self._encoding = encoding
-        self._wanted = wanted
+        self._selected = selected
         # Views with a stride of one byte read a number at any offset, without copies.
         self._u64 = np.ndarray((max(0, self._size - 7),), f"{order}u8", buffer, strides=(1,))
         self._u32 = np.ndarray((max(0, self._size - 3),), f"{order}u4", buffer, strides=(1,))
         self._queue: list[_Key] = []
         self._waiting: dict[_Key, list[_Group]] = {}
-        self._walk = Walk(np.empty(0, np.int64))
+        self._walk = WalkedItems(np.empty(0, np.int64))
 
-    def walk(self, starts: Positions, ends: Positions | None) -> Walk:
+    def walk(self, starts: Positions, ends: Positions | None) -> WalkedItems:
         """Walk items whose first elements are at `starts`.
 
         Parameters
@@ -136,8 +152,13 @@ class Lockstep:
             First byte after each item's header.
         ends
             First byte after each item, or None where lengths are undefined.
+
+        Returns
+        -------
+        WalkedItems
+            As many ends as `starts`; `item` of the values counts in `starts`.
         """
-        self._walk = Walk(np.full(starts.size, -1, np.int64))
+        self._walk = WalkedItems(np.full(starts.size, -1, np.int64))
         if self._size >= 8:
             for first in range(0, starts.size, ITEMS_AT_ONCE):
                 part = slice(first, first + ITEMS_AT_ONCE)
@@ -171,7 +192,7 @@ class Lockstep:
             heapq.heappush(self._queue, key)
 
     def _words(self, position: Positions) -> Words:
-        """The eight bytes at each position."""
+        """Return the eight bytes at each position."""
         return self._u64[position].astype(np.uint64, copy=False)
 
     def _tags(self, word: Words) -> NDArray[np.uint32]:
@@ -181,18 +202,23 @@ class Lockstep:
         return (raw << np.uint32(16)) | (raw >> np.uint32(16))
 
     def _long_lengths(self, word: Words) -> Positions:
-        """The second four bytes of each word: the length of an item, or of implicit VR."""
+        """Return the second four bytes of each word: the length of an item, or of implicit VR."""
         if self._encoding.little_endian:
             word = word >> np.uint64(32)
         return word.astype(np.uint32).astype(np.int64)
 
-    def _part(
+    def _split(
         self, group: _Group, delimiter: int
     ) -> tuple[_Group | None, _Group | None, NDArray[np.uint32]]:
-        """Part a group in those whose innermost level ends here, and those that go on.
+        """Split a group into items whose innermost level ends here, and items that go on.
 
-        Items that overran are dropped: they keep -1 for an end. The tags are those of the ones
-        that go on, or a single one that all of them have.
+        Items that overran are dropped: their end stays -1.
+
+        Returns
+        -------
+        ended, going_on, tags
+            The two groups, and the tags of the items that go on, or a single tag that all of
+            them have.
         """
         position, end = group.position, group.ends[-1]
         last = self._size - 8
@@ -223,7 +249,7 @@ class Lockstep:
         return group.where(ended), group.where(~ended), tags[~ended] if tags.size > 1 else tags
 
     def _arrive_in_item(self, trail: _Key, group: _Group) -> None:
-        ended, going_on, tags = self._part(group, ITEM_DELIMITER)
+        ended, going_on, tags = self._split(group, ITEM_DELIMITER)
         if going_on is not None:
             self._sort_by_tag(trail, going_on, tags)
         if ended is None:
@@ -241,12 +267,12 @@ class Lockstep:
             self._wait((*trail, int(tag)), group.where(tags == tag))
 
     def _step_to_item(self, key: _Key, group: _Group) -> None:
-        """Stand before item ``key[-1]`` of a sequence, or at the sequence's end."""
+        """Step to item ``key[-1]`` of a sequence, or to the end of the sequence."""
         end = group.ends[-1]
         if key[-1] and end is not None:
-            # Only first items are wanted: the rest of a sequence of known length is hopped over.
+            # Selected elements are in first items: the rest of an explicit length is skipped.
             group = group._replace(position=np.where(end != UNDEFINED, end, group.position))
-        ended, going_on, tags = self._part(group, SEQUENCE_DELIMITER)
+        ended, going_on, tags = self._split(group, SEQUENCE_DELIMITER)
         if ended is not None:
             self._arrive_in_item(key[:-2], ended.up())
         is_item = tags == ITEM
@@ -257,12 +283,12 @@ class Lockstep:
         assert going_on.word is not None
         below = going_on.down(going_on.position + 8, self._long_lengths(going_on.word))
         end = below.ends[-1]
-        if end is not None and _path(key) not in self._wanted.sequences:
-            known = end != UNDEFINED
-            self._wait((*key[:-1], key[-1] + 1), below._replace(position=end).where(known).up())
-            if known.all():
+        if end is not None and _path(key) not in self._selected.sequences:
+            explicit = end != UNDEFINED
+            self._wait((*key[:-1], key[-1] + 1), below._replace(position=end).where(explicit).up())
+            if explicit.all():
                 return
-            below = below.where(~known)
+            below = below.where(~explicit)
         self._arrive_in_item(key, below)
 
     def _step_over_element(self, key: _Key, group: _Group) -> None:
@@ -270,10 +296,10 @@ class Lockstep:
         position = group.position + value
         undefined = length == UNDEFINED_LENGTH
         path = _path(key)
-        if path in self._wanted.leaves:
-            self._note(path, group.item, position, length, vr, ~undefined & (vr != _SQ))
+        if path in self._selected.elements:
+            self._add_values(path, group.item, position, length, vr, ~undefined & (vr != _SQ))
         descend = undefined
-        if path in self._wanted.sequences:
+        if path in self._selected.sequences:
             descend = undefined | (vr == _SQ) | (vr == _UN) | (vr == 0)
         if descend.any() and len(key) // 2 < DEEPEST_LEVEL:
             below = group.down(position, length)
@@ -283,7 +309,7 @@ class Lockstep:
             self._arrive_in_item(key[:-1], beyond.where(~descend) if descend.any() else beyond)
 
     def _headers(self, group: _Group) -> tuple[NDArray[np.uint16], Positions, Positions]:
-        """VRs, where values start in their elements, and lengths; one for all where alike."""
+        """Return VRs, offsets of values in their elements, and lengths; size 1 where all agree."""
         assert group.word is not None
         word = group.word[:1] if _alike(group.word) else group.word
         eight = np.full(1, 8)
@@ -299,7 +325,7 @@ class Lockstep:
         explicit, is_long = _IS_VR[vr], _IS_LONG_VR[vr]
         length = short.astype(np.int64)
         if is_long.any():
-            # A header cut by the end of the buffer overruns, whatever is read here.
+            # A header that the end of the buffer truncates overruns, whatever is read here.
             at = np.minimum(group.position + 8, self._size - 4)
             length = np.where(is_long, self._u32[at], length)
         if not explicit.all():
@@ -307,29 +333,29 @@ class Lockstep:
             vr = np.where(explicit, vr, 0).astype(np.uint16)
         return vr, eight + 4 * is_long, length
 
-    def _note(
+    def _add_values(
         self,
-        path: Path,
+        path: TagPath,
         item: Positions,
         offset: Positions,
         length: Positions,
         vr: NDArray[np.uint16],
         has_value: NDArray[np.bool_],
     ) -> None:
-        found = Leaves(
+        ranges = ValueRanges(
             item, offset, np.broadcast_to(length, item.shape), np.broadcast_to(vr, item.shape)
         )
         if not has_value.all():
-            found = found.where(np.broadcast_to(has_value, item.shape))
-        self._walk.leaves.setdefault(path, []).append(found)
+            ranges = ranges.where(np.broadcast_to(has_value, item.shape))
+        self._walk.values.setdefault(path, []).append(ranges)
 
 
 def _alike(numbers: NDArray[np.unsignedinteger[Any]]) -> bool:
     return bool((numbers == numbers[0]).all())
 
 
-def _path(key: _Key) -> Path:
-    """The tags of a key if it stays in first items, else a path that nobody wants."""
+def _path(key: _Key) -> TagPath:
+    """Return the tags of a key if it stays in first items, else a path that is never selected."""
     return () if any(key[1::2]) else key[::2]
 
 

@@ -12,12 +12,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.parsing.damage import VALUE_ERRORS
-from xarray_dicom.parsing.elements import Path, Trace, joined
-from xarray_dicom.parsing.encoding import Encoding, IncompleteError, MalformedError
-from xarray_dicom.parsing.functional import tag
+from xarray_dicom.parsing.encoding import Encoding, IncompleteError, MalformedError, TagPath
+from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.parsing.items import trace_items
-from xarray_dicom.parsing.walk import Wanted
+from xarray_dicom.parsing.traced_items import Trace, concatenate
+from xarray_dicom.parsing.value_errors import VALUE_ERRORS
+from xarray_dicom.parsing.walk import TagSelection
 from xarray_dicom.warn import warn
 
 
@@ -53,12 +53,12 @@ TEXTS = (
 )
 CODES = ("SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence")
 
-_PATHS: dict[str, Path] = {
+_PATHS: dict[str, TagPath] = {
     **{keyword: (tag(keyword),) for keyword in TEXTS},
     **{keyword: (tag(keyword), tag("CodeMeaning")) for keyword in CODES},
 }
-_NUMBER: Path = (tag("SegmentNumber"),)
-_CHARACTER_SET: Path = (tag("SpecificCharacterSet"),)
+_NUMBER: TagPath = (tag("SegmentNumber"),)
+_CHARACTER_SET: TagPath = (tag("SpecificCharacterSet"),)
 
 #: Longest values in bytes of the VRs whose texts are taken from their bytes (PS3.5 6.2).
 _LONGEST = {"CS": 16, "SH": 16, "LO": 64, "UI": 64, "ST": 1024, "UT": 2**16}
@@ -159,14 +159,14 @@ def plain_items(dataset: Dataset) -> list[SegmentItem] | None:
         return None
     content = element.value
     encoding = Encoding(element.is_implicit_VR, element.is_little_endian)
-    wanted = Wanted((*_PATHS.values(), _NUMBER, _CHARACTER_SET))
+    selected = TagSelection((*_PATHS.values(), _NUMBER, _CHARACTER_SET))
     try:
-        trace = trace_items(content, 0, len(content), encoding, wanted)
+        trace = trace_items(content, 0, len(content), encoding, selected)
     except (MalformedError, IncompleteError):
         return None
-    if trace.count == 0 or trace.end != len(content) or _CHARACTER_SET in trace.leaves:
+    if trace.count == 0 or trace.end != len(content) or _CHARACTER_SET in trace.values:
         return None
-    numbers = joined(trace.leaves.get(_NUMBER, []))
+    numbers = concatenate(trace.values.get(_NUMBER, []))
     order = np.argsort(numbers.item, kind="stable")
     if not np.array_equal(numbers.item[order], np.arange(trace.count)):
         return None
@@ -187,7 +187,7 @@ def plain_items(dataset: Dataset) -> list[SegmentItem] | None:
     ]
 
 
-def _plain_texts(content: bytes, trace: Trace, path: Path) -> dict[int, str] | None:
+def _plain_texts(content: bytes, trace: Trace, path: TagPath) -> dict[int, str] | None:
     """Return the text of an element by position of its item; None if one is not plain ASCII.
 
     Parameters
@@ -199,9 +199,9 @@ def _plain_texts(content: bytes, trace: Trace, path: Path) -> dict[int, str] | N
     path
         Path of the element in an item.
     """
-    leaves = joined(trace.leaves.get(path, []))
+    ranges = concatenate(trace.values.get(path, []))
     texts: dict[int, str] = {}
-    rows = (leaves.item, leaves.offset, leaves.length, leaves.vr)
+    rows = (ranges.item, ranges.offset, ranges.length, ranges.vr)
     for item, offset, length, vr in zip(*(row.tolist() for row in rows), strict=True):
         encoded = content[offset : offset + length]
         longest = _LONGEST.get(vr.to_bytes(2, "little").decode("latin-1"), -1)
@@ -212,5 +212,5 @@ def _plain_texts(content: bytes, trace: Trace, path: Path) -> dict[int, str] | N
 
 
 def _code(vr: str) -> int:
-    """Return a VR as `Leaves` has it."""
+    """Return a VR as `ValueRanges` has it."""
     return int.from_bytes(vr.encode(), "little")

@@ -1,4 +1,4 @@
-"""Walk nested sequences element by element, without recursion (PS3.5 section 7.5)."""
+"""Walk through nested sequences element by element, without recursion (PS3.5 section 7.5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from xarray_dicom.parsing.elements import Path
 from xarray_dicom.parsing.encoding import (
     ITEM,
     ITEM_DELIMITER,
@@ -16,71 +15,113 @@ from xarray_dicom.parsing.encoding import (
     Encoding,
     IncompleteError,
     MalformedError,
+    TagPath,
     element_header,
     is_vr,
     item_header,
     tag_name,
 )
 
-#: Sequences nested deeper than this are taken for damage.
+#: Levels of nested sequences beyond which an object is taken for damaged.
 DEEPEST_NESTING = 64
 
-#: An item's tag in big and in little endian.
+#: A sequence of fewer bytes can't be nested deeper: each level has an item header of 8 bytes.
+SHALLOW_LENGTH = 8 * DEEPEST_NESTING
+
+#: Tag of an item in big and in little endian.
 _ITEM_BYTES = (b"\xff\xfe\xe0\x00", b"\xfe\xff\x00\xe0")
 
 
 class NestingError(MalformedError):
-    """Sequences lie deeper in one another than is sane."""
+    """Sequences are nested more than `DEEPEST_NESTING` levels deep."""
 
 
-class Leaf(NamedTuple):
-    """Where the value of one wanted element of one item lies."""
+class ValueRange(NamedTuple):
+    """Byte range of the value of one element of one item."""
 
-    path: Path
+    path: TagPath
     offset: int
     length: int
     vr: bytes
 
 
-class Wanted:
-    """The paths of elements to note while items are walked, and the sequences on the way."""
+class TagSelection:
+    """Elements whose values a walk locates in each item, and the sequences on the way to them.
 
-    def __init__(self, paths: Collection[Path] = ()) -> None:
-        self.leaves = frozenset(paths)
+    Parameters
+    ----------
+    paths
+        Tags from the item down to each element. Sequences are followed through their first
+        items alone.
+    descend_everywhere
+        Walk into all sequences and all their items.
+    """
+
+    def __init__(
+        self, paths: Collection[TagPath] = (), *, descend_everywhere: bool = False
+    ) -> None:
+        self.elements = frozenset(paths)
         self.sequences = frozenset(path[:n] for path in paths for n in range(1, len(path)))
-        self.everything = False
+        self.descend_everywhere = descend_everywhere
 
 
-NOTHING = Wanted()
-_EVERYTHING = Wanted()
-_EVERYTHING.everything = True
+#: Selects no element: the walk finds the ends of items.
+NO_ELEMENTS = TagSelection()
+_ALL_LEVELS = TagSelection(descend_everywhere=True)
 
 
 @dataclass(slots=True)
 class _Level:
+    """A sequence or an item that the walk is inside of."""
+
     is_item: bool
     end: int | None
     implicit_vr: bool
-    path: Path | None
+    path: TagPath | None
     items: int = 0
 
 
 def skip_sequence(buffer: bytes, position: int, encoding: Encoding) -> int:
-    """First byte after the delimiter of a sequence of undefined length.
+    """Return the first byte after the delimiter of a sequence of undefined length.
 
-    `position` is that of the sequence's value. Structure decides, never a search for the
-    delimiter, since values may hold its bytes.
+    The elements are walked: a search for the delimiter could find its bytes in a value.
+
+    Parameters
+    ----------
+    buffer, position
+        Bytes, and the offset of the value of the sequence in them.
+    encoding
+        Of the data set.
+
+    Raises
+    ------
+    IncompleteError
+        If the buffer ends before the sequence.
+    MalformedError
+        If the sequence is damaged.
     """
     level = _Level(False, None, encoding.implicit_vr, None)
-    return _walk(buffer, position, encoding, level, NOTHING, [])
+    return _walk(buffer, position, encoding, level, NO_ELEMENTS, [])
 
 
 def check_nesting(buffer: bytes, element: ElementHeader, encoding: Encoding) -> None:
     """Raise `NestingError` if a sequence of known length holds too many levels.
 
-    pydicom reads nested sequences by recursion, when they are asked for.
+    pydicom reads nested sequences by recursion, so that deep ones would end in a
+    `RecursionError`.
+
+    Parameters
+    ----------
+    buffer
+        Bytes that hold the element.
+    element
+        Any element; others than sequences pass.
+    encoding
+        Of the data set.
     """
-    if element.length is None or not _is_sequence(buffer, element):
+    if element.length is None or element.length < SHALLOW_LENGTH:
+        return
+    if not _is_sequence(buffer, element):
         return
     if buffer.count(_ITEM_BYTES[encoding.little_endian], element.value, element.end) <= (
         DEEPEST_NESTING
@@ -88,22 +129,38 @@ def check_nesting(buffer: bytes, element: ElementHeader, encoding: Encoding) -> 
         return
     level = _Level(False, element.end, encoding.implicit_vr, None)
     try:
-        _walk(buffer, element.value, encoding, level, _EVERYTHING, [])
+        _walk(buffer, element.value, encoding, level, _ALL_LEVELS, [])
     except NestingError:
         raise
     except (MalformedError, IncompleteError):
-        return  # Damage inside matters only to who asks for the element.
+        return  # Other damage is reported when the element is read.
 
 
 def walk_item(
-    buffer: bytes, position: int, encoding: Encoding, wanted: Wanted = NOTHING
-) -> tuple[int, list[Leaf]]:
+    buffer: bytes, position: int, encoding: Encoding, selected: TagSelection = NO_ELEMENTS
+) -> tuple[int, list[ValueRange]]:
     """Walk one item element by element.
+
+    Parameters
+    ----------
+    buffer, position
+        Bytes, and the offset of the item in them.
+    encoding
+        Of the data set.
+    selected
+        Elements to locate.
 
     Returns
     -------
-    end, leaves
-        First byte after the item, and the wanted elements found in it.
+    end, values
+        First byte after the item, and the byte ranges of the selected elements in it.
+
+    Raises
+    ------
+    IncompleteError
+        If the buffer ends before the item.
+    MalformedError
+        If the item is damaged.
     """
     tag, length = item_header(buffer, position, encoding)
     if tag != ITEM:
@@ -111,12 +168,12 @@ def walk_item(
     start = position + 8
     end = None if length == UNDEFINED_LENGTH else start + length
     level = _Level(True, end, _item_is_implicit(buffer, start, end, encoding.implicit_vr), ())
-    leaves: list[Leaf] = []
-    return _walk(buffer, start, encoding, level, wanted, leaves), leaves
+    values: list[ValueRange] = []
+    return _walk(buffer, start, encoding, level, selected, values), values
 
 
 def _is_sequence(buffer: bytes, element: ElementHeader) -> bool:
-    """Whether an element is a sequence; without a VR, whether it looks like one."""
+    """Return True if an element is a sequence; without a VR, if it starts like one."""
     if element.vr not in (b"", b"UN"):
         return element.vr == b"SQ"
     return buffer[element.value : element.value + 4] in _ITEM_BYTES
@@ -135,8 +192,8 @@ def _walk(
     position: int,
     encoding: Encoding,
     outermost: _Level,
-    wanted: Wanted,
-    leaves: list[Leaf],
+    selected: TagSelection,
+    values: list[ValueRange],
 ) -> int:
     stack = [outermost]
     while stack:
@@ -148,16 +205,16 @@ def _walk(
             if position > level.end:
                 raise MalformedError(f"byte {position} lies behind the end of its sequence or item")
         if level.is_item:
-            position = _walk_element(buffer, position, encoding, stack, wanted, leaves)
+            position = _walk_element(buffer, position, encoding, stack, selected, values)
         else:
-            position = _walk_item_header(buffer, position, encoding, stack, wanted)
+            position = _walk_item_header(buffer, position, encoding, stack, selected)
         if len(stack) > 2 * DEEPEST_NESTING:
             raise NestingError(f"sequences are nested more than {DEEPEST_NESTING} levels deep")
     return position
 
 
 def _walk_item_header(
-    buffer: bytes, position: int, encoding: Encoding, stack: list[_Level], wanted: Wanted
+    buffer: bytes, position: int, encoding: Encoding, stack: list[_Level], selected: TagSelection
 ) -> int:
     level = stack[-1]
     tag, length = item_header(buffer, position, encoding)
@@ -170,7 +227,7 @@ def _walk_item_header(
     path = level.path if level.items == 0 else None
     level.items += 1
     end = None if length == UNDEFINED_LENGTH else start + length
-    if path is None and end is not None and not wanted.everything:
+    if path is None and end is not None and not selected.descend_everywhere:
         return end
     implicit = _item_is_implicit(buffer, start, end, level.implicit_vr)
     stack.append(_Level(True, end, implicit, path))
@@ -182,8 +239,8 @@ def _walk_element(
     position: int,
     encoding: Encoding,
     stack: list[_Level],
-    wanted: Wanted,
-    leaves: list[Leaf],
+    selected: TagSelection,
+    values: list[ValueRange],
 ) -> int:
     level = stack[-1]
     element = element_header(buffer, position, encoding, level.implicit_vr)
@@ -191,14 +248,14 @@ def _walk_element(
         stack.pop()
         return position + 8
     path = None if level.path is None else (*level.path, element.tag)
-    on_the_way = path in wanted.sequences or wanted.everything
+    on_the_way = path in selected.sequences or selected.descend_everywhere
     descend = on_the_way and _is_sequence(buffer, element)
     if element.length is None or descend:
         end = None if element.length is None else element.end
         implicit = level.implicit_vr
         stack.append(_Level(False, end, implicit, path if descend else None))
         return element.value
-    if path in wanted.leaves and element.vr != b"SQ":
+    if path in selected.elements and element.vr != b"SQ":
         assert path is not None
-        leaves.append(Leaf(path, element.value, element.length, element.vr))
+        values.append(ValueRange(path, element.value, element.length, element.vr))
     return element.end

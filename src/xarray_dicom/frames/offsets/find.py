@@ -13,7 +13,7 @@ from xarray_dicom.frames.offsets.native import NativeOffsets
 from xarray_dicom.frames.offsets.pixel_data import PixelValue, UnusableTableError
 from xarray_dicom.frames.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
 from xarray_dicom.frames.offsets.tiff import tiff_directory
-from xarray_dicom.parsing.elements import Header
+from xarray_dicom.parsing.header import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
 from xarray_dicom.transfer_syntax import TransferSyntax

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.frames.framing import ITEM_TAG
-from xarray_dicom.parsing.elements import Header
+from xarray_dicom.parsing.header import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
 

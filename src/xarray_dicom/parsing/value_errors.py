@@ -1,4 +1,4 @@
-"""Values of a header that turn out to be damaged when they are asked for."""
+"""Errors of damaged values, which pydicom raises when a value is first read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydicom.errors import BytesLengthException
 
 from xarray_dicom.errors import CorruptDicomError, DicomError
 
-#: What a damaged value raises: pydicom reads values no earlier than they are asked for.
+#: Types that pydicom raises for damaged values.
 VALUE_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     TypeError,
@@ -22,22 +22,17 @@ VALUE_ERRORS: tuple[type[Exception], ...] = (
 
 
 @contextmanager
-def values_read(location: str, *besides: type[Exception]) -> Iterator[None]:
-    """Turn what damaged values of a header raise into `CorruptDicomError`.
+def values_read(*further: type[Exception]) -> Iterator[None]:
+    """Turn errors that damaged values of a header raise into `CorruptDicomError`.
 
     Parameters
     ----------
-    location
-        The source, named in the error.
-    besides
+    further
         Further types: `OSError` where nothing but a header in memory is read.
     """
-    damage = (*VALUE_ERRORS, *besides)
     try:
         yield
     except DicomError:
         raise
-    except damage as error:
-        raise CorruptDicomError(
-            f"{location}: a value in the header can't be read: {error}"
-        ) from error
+    except (*VALUE_ERRORS, *further) as error:
+        raise CorruptDicomError(f"a value in the header can't be read: {error}") from error

@@ -15,13 +15,16 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from xarray_dicom import DicomWarning
-from xarray_dicom.parsing.conversions import Conversions, plain_numbers, spelling_of
-from xarray_dicom.parsing.elements import Header, PixelElement
-from xarray_dicom.parsing.functional import tag
-from xarray_dicom.parsing.image_pixel import common_format
+from xarray_dicom.errors import CorruptDicomError, located
+from xarray_dicom.parsing.element_values import Conversions, plain_numbers, plain_value, raw_value
+from xarray_dicom.parsing.functional_groups import tag
+from xarray_dicom.parsing.header import Header
+from xarray_dicom.parsing.image_pixel import common_format, number_of_frames
+from xarray_dicom.parsing.outline import PixelElement
+from xarray_dicom.parsing.value_errors import values_read
 from xarray_dicom.pixel_format import PixelFormat
 
 VALUES: dict[str, Any] = {
@@ -145,14 +148,14 @@ def test_large_and_nested_values_have_no_spelling() -> None:
     dataset = read(
         False, True, DerivationDescription="x" * 1000, ReferencedImageSequence=[Dataset()]
     )
-    assert spelling_of(dataset, tag("DerivationDescription")) is not None
+    assert raw_value(dataset, tag("DerivationDescription")) is not None
     long = read(False, True, DerivationDescription="x" * 1025)
-    assert spelling_of(long, tag("DerivationDescription")) is None
-    assert spelling_of(dataset, tag("ReferencedImageSequence")) is None
+    assert raw_value(long, tag("DerivationDescription")) is None
+    assert raw_value(dataset, tag("ReferencedImageSequence")) is None
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_what_is_assumed_is_noticed_for_each_object(value: str | None) -> None:
+def test_each_object_warns_of_what_is_assumed(value: str | None) -> None:
     stated: dict[str, Any] = {
         "Rows": 4,
         "Columns": 5,
@@ -171,8 +174,8 @@ def test_what_is_assumed_is_noticed_for_each_object(value: str | None) -> None:
     formats = []
     for location in ("first", "second"):
         header = Header(read(False, True, **stated), ExplicitVRLittleEndian, None, pixel, b"")
-        with pytest.warns(DicomWarning, match=f"{location}: BitsStored"):
-            formats.append(common_format(header, pixel, location))
+        with pytest.warns(DicomWarning, match=f"{location}: BitsStored"), located(location):
+            formats.append(common_format(header, pixel))
     assert formats[0] == formats[1]
     assert formats[0].bits_stored == 16
 
@@ -193,9 +196,83 @@ def test_headers_of_the_same_bytes_share_a_format_and_others_do_not() -> None:
     def made(**changed: Any) -> PixelFormat:
         dataset = read(False, True, **{**stated, **changed})
         header = Header(dataset, ExplicitVRLittleEndian, None, pixel, b"")
-        return common_format(header, pixel, "object")
+        return common_format(header, pixel)
 
     assert made() is made()
     assert made(Rows=6).rows == 6
     assert made(PixelRepresentation=1).dtype == np.int16
     assert made().dtype == np.uint16
+
+
+STORED: list[tuple[str, bytes]] = [
+    *(("CS", text) for text in (b"MR", b"MR ", b" MR", b"A\\B ", b"A \\B", b"A\\", b"", b"\0")),
+    *(("LO", text) for text in (b"Maker ", b"A\\B", b"A \\B", b"x" * 64, b"\xe9t\xe9", b"  ")),
+    *(("SH", text) for text in (b"abc", b"1.0\\2", b"\x1b(Babc")),
+    *(("UI", text) for text in (b"1.2.3\0", b"1.2", b"1.2\\3.4", b"", b" 1.2", b"1.2.3 ")),
+    *(("IS", text) for text in (b"7", b"007 ", b"-3\\+4", b"1.0", b" 12 ", b"", b"1\\")),
+    *(("DS", text) for text in (b"1.5", b"1e3 ", b"1\\2\\3 ", b"1.\\.5", b"", b"1\\ 2\0")),
+    *(("US", number) for number in (b"\1\2", b"\1\2\3\4", b"")),
+    *(("SS", number) for number in (b"\xff\xff", b"\xff\xff\0\0\x10\0")),
+    *(("UL", number) for number in (b"\1\2\3\4", b"\1\2\3\4\5\6\7\x08")),
+    *(("SL", number) for number in (b"\xff\xff\xff\xff",)),
+    *(("FL", number) for number in (b"\0\0\x80\x3f", b"\0\0\x80\x3f" * 3)),
+    *(("FD", number) for number in (b"\0\0\0\0\0\0\xf0\x3f", b"\0\0\0\0\0\0\xf0\x3f" * 2)),
+]
+
+
+@pytest.mark.parametrize("little", [True, False])
+@pytest.mark.parametrize(("vr", "stored"), STORED)
+def test_plain_values_are_those_of_pydicom(vr: str, stored: bytes, little: bool) -> None:
+    element = Tag(0x00091010)
+    raw = RawDataElement(element, vr, len(stored), stored, 0, False, little)
+    dataset = Dataset({element: raw})
+    plain = plain_value((element, vr, stored, little))
+    expected = Dataset({element: raw})[element].value
+    if plain is not None:
+        assert plain == expected
+        assert type(plain) in (UID if vr == "UI" else str, int, float, list)
+    assert Conversions().value(dataset, element) == expected
+
+
+@given(st.sampled_from(["CS", "LO", "SH", "UI", "IS", "DS"]), st.text(" 0123456789.-+AZ\\\0"))
+def test_random_text_is_plain_as_pydicom_reads_it(vr: str, text: str) -> None:
+    element, stored = Tag(0x00091010), text.encode()
+    plain = plain_value((element, vr, stored, True))
+    if plain is not None:
+        raw = RawDataElement(element, vr, len(stored), stored, 0, False, True)
+        assert plain == Dataset({element: raw})[element].value
+
+
+def test_usual_values_are_plain() -> None:
+    plain = {
+        ("CS", b"DERIVED\\PRIMARY "): ["DERIVED", "PRIMARY"],
+        ("UI", b"1.2.840.10008\0"): "1.2.840.10008",
+        ("DS", b"0.5\\0.25"): [0.5, 0.25],
+        ("IS", b"12"): 12,
+        ("US", b"\0\2"): 512,
+        ("LO", b"Maker "): "Maker",
+    }
+    for (vr, stored), value in plain.items():
+        assert plain_value((0x00091010, vr, stored, True)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("0", "is 0"), ("-2", "is -2"), ("2\\3", "not a number"), ("many", "can't be read|not a")],
+)
+def test_number_of_frames_that_is_none(value: str, message: str) -> None:
+    element = Tag("NumberOfFrames")
+    raw = RawDataElement(element, "IS", len(value), value.encode(), 0, False, True)
+    with pytest.raises(CorruptDicomError, match=message) as error, values_read():
+        number_of_frames(Dataset({element: raw}))
+    assert error.value.location is None
+
+
+def test_number_of_frames() -> None:
+    assert number_of_frames(Dataset()) == 1
+    for stored, frames in {None: 1, "": 1, "1": 1, "12 ": 12, "3.0": 3}.items():
+        dataset = read(False, True, NumberOfFrames="1")
+        element = Tag("NumberOfFrames")
+        raw = None if stored is None else stored.encode()
+        dataset[element] = RawDataElement(element, "IS", len(raw or b""), raw, 0, False, True)
+        assert number_of_frames(dataset) == frames

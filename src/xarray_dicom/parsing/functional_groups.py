@@ -1,20 +1,19 @@
-"""The functional groups of multi-frame objects, and what layouts ask of each frame.
-
-See PS3.3 C.7.6.16.2.
-"""
+"""Functional groups of multi-frame objects, and elements that layouts read (PS3.3 C.7.6.16)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
-from xarray_dicom.parsing.elements import Path
+from xarray_dicom.parsing.encoding import TagPath
+from xarray_dicom.parsing.traced_items import Trace
 
-#: Element keyword → the functional group that holds it in multi-frame objects.
+#: Element keyword → keyword of the functional group that holds it.
 FUNCTIONAL_GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -44,46 +43,86 @@ FUNCTIONAL_GROUPS = {
 
 @cache
 def tag(keyword: str) -> int:
-    """Tag number of a keyword of the DICOM dictionary."""
-    found = tag_for_keyword(keyword)
-    if found is None:
+    """Return the tag number of a keyword of the DICOM dictionary; KeyError if there is none."""
+    number = tag_for_keyword(keyword)
+    if number is None:
         raise KeyError(keyword)
-    return found
+    return number
 
 
-#: Where a frame has the code of the unit of its real-world values.
-UNIT_PATH: Path = (
+#: Path to the code of the unit of a frame's real-world values.
+UNIT_PATH: TagPath = (
     tag("RealWorldValueMappingSequence"),
     tag("MeasurementUnitsCodeSequence"),
     tag("CodeValue"),
 )
 
 
-def wanted_paths(dataset: Dataset) -> dict[Path, str]:
-    """Per-frame elements that layouts may ask for, with the VR that implicit VR leaves out."""
+@dataclass(frozen=True, slots=True)
+class FunctionalGroups:
+    """The undecoded value of the Per-Frame Functional Groups Sequence (5200,9230).
+
+    Attributes
+    ----------
+    content
+        Bytes that hold it, perhaps among others.
+    implicit_vr, little_endian
+        Its encoding.
+    length_is_undefined
+        True if it ends with a delimiter.
+    start, end
+        First byte of the value in `content`, and first byte after it; None is the end of
+        `content`.
+    trace
+        Its items, if they had to be found already to locate its end.
+    """
+
+    content: bytes = field(repr=False)
+    implicit_vr: bool
+    little_endian: bool
+    length_is_undefined: bool
+    start: int = 0
+    end: int | None = None
+    trace: Trace | None = field(default=None, repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the value."""
+        return (len(self.content) if self.end is None else self.end) - self.start
+
+
+def layout_paths(dataset: Dataset) -> dict[TagPath, str]:
+    """Return paths of the per-frame elements that layouts may read, with their VRs.
+
+    Parameters
+    ----------
+    dataset
+        Elements before the Per-Frame Functional Groups: dimensions may point to further
+        elements, and Pixel Representation decides between US and SS.
+    """
     signed = dataset.get("PixelRepresentation") == 1
-    paths = dict(_known_paths(signed))
+    paths = dict(_fixed_paths(signed))
     for item in dataset.get("DimensionIndexSequence") or []:
         pointer = item.get("DimensionIndexPointer")
         group = item.get("FunctionalGroupPointer")
         if pointer is None:
             continue
-        path: Path = (int(pointer),) if group is None else (int(group), int(pointer))
+        path: TagPath = (int(pointer),) if group is None else (int(group), int(pointer))
         paths.setdefault(path, _vr(pointer, signed))
     return paths
 
 
 @cache
-def _known_paths(signed: bool) -> Mapping[Path, str]:
-    """The elements of `FUNCTIONAL_GROUPS`, the same for every object."""
-    paths: dict[Path, str] = {
+def _fixed_paths(signed: bool) -> Mapping[TagPath, str]:
+    """Return paths of the elements of `FUNCTIONAL_GROUPS`, which are the same for every object."""
+    paths: dict[TagPath, str] = {
         (tag(group), tag(name)): _vr(name, signed) for name, group in FUNCTIONAL_GROUPS.items()
     }
     return MappingProxyType({**paths, UNIT_PATH: "SH"})
 
 
 def _vr(element: str | int, signed: bool) -> str:
-    """The VR of an element, chosen by the sign of the pixels where there are two."""
+    """Return the VR of an element; of two, that of signed or of unsigned pixels."""
     try:
         first, *others = dictionary_VR(element).split(" or ")
     except KeyError:
