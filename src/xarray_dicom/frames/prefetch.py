@@ -174,6 +174,8 @@ class Batch:
         self._uses = Counter(numbers.tolist())
         self._lengths = dict(zip(numbers.tolist(), lengths.tolist(), strict=True))
         self._frames: dict[int, Future[bytes]] = {number: Future() for number in self._uses}
+        #: Frames that have not arrived; those that are used already are waited for as well.
+        self._missing = dict(self._frames)
         self._due: Coroutine[Any, Any, None] | None = None
         self._fetching: Future[None] | None = None
         if not self._frames:
@@ -218,9 +220,7 @@ class Batch:
         self._frames.clear()
 
     def _deliver(self, number: int, content: bytes | CorruptDicomError) -> None:
-        frame = self._frames.get(number)
-        if frame is None or frame.done():
-            return
+        frame = self._missing.pop(number)
         if isinstance(content, bytes):
             frame.set_result(content)
         else:
@@ -228,9 +228,8 @@ class Batch:
 
     def _fail(self, fetching: Future[None]) -> None:
         error = CancelledError() if fetching.cancelled() else fetching.exception()
-        for frame in tuple(self._frames.values()):
-            if error is not None and not frame.done():
-                frame.set_exception(error)
+        while error is not None and self._missing:
+            self._missing.popitem()[1].set_exception(error)
 
 
 async def _fetch(

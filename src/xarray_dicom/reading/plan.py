@@ -41,7 +41,7 @@ class Run:
         return self.start + self.step * np.arange(self.count, dtype=np.int64)
 
     def overlap(self, start: int, size: int) -> tuple[Picks, Picks, int]:
-        """Return the picks inside ``start:start + size``, their output positions, and their count."""
+        """Return the picks in ``start:start + size``, their output positions, and their count."""
         first = max(0, -(-(start - self.start) // self.step))
         stop = min(self.count, -(-(start + size - self.start) // self.step))
         if stop <= first:
@@ -80,7 +80,7 @@ class Scatter:
         return self.asked
 
     def overlap(self, start: int, size: int) -> tuple[Picks, Picks, int]:
-        """Return the picks inside ``start:start + size``, their output positions, and their count."""
+        """Return the picks in ``start:start + size``, their output positions, and their count."""
         low, high = np.searchsorted(self.ascending, (start, start + size))
         return self.ascending[low:high] - start, self.order[low:high], int(high - low)
 
