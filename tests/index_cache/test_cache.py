@@ -26,13 +26,13 @@ from xarray_dicom.index_cache.checksummed import HEADER, LARGEST, MAGIC, seal, s
 from xarray_dicom.index_cache.local_folder import ABANDONED, USE_NOTED, Folder
 from xarray_dicom.index_cache.remote import FIRST
 from xarray_dicom.runtime import run
-from xarray_dicom.storage import FsspecSource, open_source
+from xarray_dicom.storage import URLSource, open_source
 
 NOT_WINDOWS = pytest.mark.skipif(os.name == "nt", reason="modes and owners as POSIX has them")
 
 
-def source(name: str = "slide.dcm") -> FsspecSource:
-    return FsspecSource(f"s3://bucket/{name}")
+def source(name: str = "slide.dcm") -> URLSource:
+    return URLSource(f"s3://bucket/{name}")
 
 
 def found(cache: BlobCache | None, name: str = "slide.dcm") -> bytes | None:
@@ -83,12 +83,12 @@ class TestSealed:
 
 class TestNames:
     def test_a_name_tells_nothing(self) -> None:
-        name = blob_name(FsspecSource("https://host/slide.dcm?X-Amz-Signature=secret"))
+        name = blob_name(URLSource("https://host/slide.dcm?X-Amz-Signature=secret"))
         assert name is not None
         assert set(name) <= set("0123456789abcdef")
         # Signatures differ each time, the object is the same.
-        assert name == blob_name(FsspecSource("https://host/slide.dcm"))
-        assert name != blob_name(FsspecSource("https://host/other.dcm"))
+        assert name == blob_name(URLSource("https://host/slide.dcm"))
+        assert name != blob_name(URLSource("https://host/other.dcm"))
 
     def test_what_is_in_this_process_alone_has_none(self, tmp_path: Path) -> None:
         cache = cache_for(source(), tmp_path)
@@ -333,7 +333,7 @@ class TestRemote:
 
     def test_s3(self, s3_server: Server) -> None:
         url = s3_server.put("blobs/slide.dcm", b"object")
-        obj = FsspecSource(url, s3_server.storage_options)
+        obj = URLSource(url, s3_server.storage_options)
         # The cache is asked like the objects, as it lies in a store of the same protocol.
         cache = cache_for(obj, url.rpartition("/")[0] + "/cache")
         assert cache is not None
@@ -343,7 +343,7 @@ class TestRemote:
 
     def test_a_forbidden_store_is_a_miss(self, s3_server: Server) -> None:
         options = {**s3_server.storage_options, "key": "nobody", "secret": "wrong"}
-        obj = FsspecSource("s3://images/forbidden.dcm", options)
+        obj = URLSource("s3://images/forbidden.dcm", options)
         cache = cache_for(obj, "s3://images/cache?token=SECRET")
         assert cache is not None
         assert run(cache.get(obj)) is None
@@ -362,7 +362,7 @@ class TestRemote:
         assert found(cache) == b"blob"
 
     def test_options_go_to_no_other_protocol(self) -> None:
-        obj = FsspecSource("s3://bucket/slide.dcm", {"secret": "of S3"})
+        obj = URLSource("s3://bucket/slide.dcm", {"secret": "of S3"})
         cache = cache_for(obj, "memory://options")
         assert cache is not None
         assert cache.shelf.storage_options == {}  # type: ignore[attr-defined]
@@ -382,12 +382,12 @@ class TestSidecar:
         assert [path.name for path in files(tmp_path)] == ["slide.dcm", "slide.dcm.xdi"]
 
     def test_s3(self, s3_server: Server) -> None:
-        obj = FsspecSource(s3_server.put("sidecar/a.dcm", b"object"), s3_server.storage_options)
+        obj = URLSource(s3_server.put("sidecar/a.dcm", b"object"), s3_server.storage_options)
         run(cache_to_fill(obj, "sidecar").put(obj, b"blob"))
         reading = cache_for(obj, "sidecar")
         assert reading is not None
         assert run(reading.get(obj)) == b"blob"
-        assert run(obj.beside(".xdi").open(1000)).content.startswith(MAGIC)
+        assert run(obj.sibling(".xdi").open(1000)).content.startswith(MAGIC)
 
     def test_what_has_no_neighbours_has_none(self) -> None:
         inside = open_source(b"\0" * 200)

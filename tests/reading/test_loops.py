@@ -25,9 +25,9 @@ from support.counting import CountingFileSystem
 from support.generate.slide import slide
 from support.servers import Server
 from xarray_dicom import CorruptDicomError, DicomError
-from xarray_dicom.runtime import runtime
+from xarray_dicom.runtime import enter_loop, runtime
 from xarray_dicom.storage import ByteSource, BytesSource, FileObjectSource, Fingerprint, Head
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.request_sizing import RequestSizing
 
 SECONDS = 30
 
@@ -235,6 +235,9 @@ def test_in_a_spawned_process(
 class Delayed:
     """A source whose reads take their time, and fail behind a given offset."""
 
+    url = None
+    immediate = False
+
     def __init__(self, source: ByteSource, seconds: float, broken_from: int | None = None) -> None:
         self.source = source
         self.seconds = seconds
@@ -254,13 +257,15 @@ class Delayed:
         return None
 
     @property
-    def pace(self) -> Pace:
-        return self.source.pace
+    def request_sizing(self) -> RequestSizing:
+        return self.source.request_sizing
 
     async def open(self, length: int) -> Head:
+        await enter_loop()
         return await self.source.open(length)
 
     async def read(self, offset: int, length: int) -> bytes:
+        await enter_loop()
         self.started.set()
         await asyncio.sleep(self.seconds)
         if self.broken_from is not None and offset + length > self.broken_from:
@@ -282,9 +287,9 @@ def opened_slowly(blob: bytes, seconds: float) -> xr.Dataset:
 @pytest.fixture
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests of a few frames, so that one read makes many."""
-    small = Pace(largest=8192)
-    monkeypatch.setattr("xarray_dicom.storage.file_source.Pace", lambda: small)
-    monkeypatch.setattr("xarray_dicom.storage.url_source.Pace", lambda: small)
+    small = RequestSizing(largest=8192)
+    monkeypatch.setattr("xarray_dicom.storage.file_source.RequestSizing", lambda: small)
+    monkeypatch.setattr("xarray_dicom.storage.url_source.sizing_without_meter", lambda url: small)
 
 
 def budget_is_given_back() -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 
 from xarray_dicom.storage.clients.filesystems import frozen
-from xarray_dicom.storage.url import chain_url, display, options_of_rest, protocol_of, split_link
+from xarray_dicom.storage.url import URL, chain_url, display
 
 
 @pytest.mark.parametrize(
@@ -42,19 +43,76 @@ def test_display_hides_secrets(url: str, shown: str) -> None:
         ("/a::b", "file"),
     ],
 )
-def test_protocol_of(url: str, protocol: str) -> None:
-    assert protocol_of(url) == protocol
+def test_protocol(url: str, protocol: str) -> None:
+    assert URL.parse(url).protocol == protocol
 
 
-def test_split_link() -> None:
-    assert split_link("zip://m::s3://b/k") == ("zip://m", "s3://b/k")
-    assert split_link("/a::b") == ("/a::b", "")
+@pytest.mark.parametrize(
+    ("url", "links"),
+    [
+        ("zip://m::s3://b/k", ["zip://m", "s3://b/k"]),
+        ("simplecache::zip://m::/a/b.zip", ["simplecache", "zip://m", "/a/b.zip"]),
+        ("/a::b", ["/a::b"]),
+        ("zip://m::/a::b", ["zip://m", "/a::b"]),
+        ("s3://b/k::", ["s3://b/k::"]),
+        ("a.dcm", ["a.dcm"]),
+        ("", [""]),
+    ],
+)
+def test_links(url: str, links: list[str]) -> None:
+    parsed = URL.parse(url)
+    assert [link.text for link in parsed.links] == links
+    assert str(parsed) == url
+    assert parsed.is_chain == (len(links) > 1)
+    assert parsed.rest == (URL.parse("::".join(links[1:])) if parsed.is_chain else None)
+
+
+def test_a_url_is_a_value() -> None:
+    url = URL.parse("simplecache::s3://b/k?versionId=7")
+    assert url == URL.parse("simplecache::s3://b/k?versionId=7")
+    assert hash(url) == hash(URL.parse(str(url)))
+    assert pickle.loads(pickle.dumps(url)) == url
+    with pytest.raises(AttributeError):
+        url.links = ()  # type: ignore[misc]
+
+
+def test_a_file_is_never_taken_for_a_chain() -> None:
+    url = URL.of_file("s3://b::zip://x")
+    assert url.is_local
+    assert url.path == str(url) == "s3://b::zip://x"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "has_magic"),
+    [
+        ("s3://b/k.dcm", "b/k.dcm", False),
+        ("s3://b/k.dcm?versionId=7", "b/k.dcm?versionId=7", False),
+        ("s3://b/what?.dcm", "b/what?.dcm", True),
+        ("https://host/a.dcm?x=*", "host/a.dcm", False),
+        ("https://host/*.dcm", "host/*.dcm", True),
+        ("simplecache::s3://b/[ab].dcm", "b/[ab].dcm", True),
+        ("zip://*.dcm::s3://b/a.zip", "*.dcm", True),
+        ("zip://m.dcm::s3://b/*.zip", "m.dcm", False),
+        ("/folder/*", "/folder/*", True),
+    ],
+)
+def test_path_and_magic(url: str, path: str, has_magic: bool) -> None:
+    assert URL.parse(url).path == path
+    assert URL.parse(url).has_magic == has_magic
+
+
+@pytest.mark.parametrize(
+    ("url", "is_cache"),
+    [("simplecache::s3://b/k", True), ("zip://m::s3://b/k", False), ("s3://b/k", False)],
+)
+def test_caches_have_no_path_of_their_own(url: str, is_cache: bool) -> None:
+    assert URL.parse(url).is_cache == is_cache
 
 
 def test_options_of_rest() -> None:
     options = {"s3": {"anon": True}, "zip": {"x": 1}, "cache_storage": "/c"}
-    assert options_of_rest("simplecache::s3://b/k", options) == {"anon": True}
-    assert options_of_rest("simplecache::zip://m::s3://b/k", options) == {
+    assert URL.parse("simplecache::s3://b/k").options_of_rest(options) == {"anon": True}
+    assert URL.parse("simplecache::zip://m::s3://b/k").options_of_rest(options) == {
         "s3": {"anon": True},
         "zip": {"x": 1},
     }

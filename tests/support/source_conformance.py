@@ -20,7 +20,8 @@ import pytest
 
 from xarray_dicom.errors import CorruptDicomError, SourceChangedError
 from xarray_dicom.runtime import run, run_async
-from xarray_dicom.storage import ByteSource, Fingerprint, expand, open_source
+from xarray_dicom.storage import ByteSource, Fingerprint, URLSource, expand, open_source
+from xarray_dicom.storage.clients.select import client_of
 
 CONTENT = np.random.default_rng(0).bytes(300_001)
 SECONDS = 30
@@ -47,6 +48,12 @@ class Place:
     def source(self, key: str, content: bytes = CONTENT) -> ByteSource:
         """A source of an object that holds `content`."""
         return open_source(self.put(key, content), self.storage_options)
+
+
+def service_client(source: ByteSource) -> Any:
+    """Return the client of the service that a source reads, without its wrappers."""
+    assert isinstance(source, URLSource)
+    return run(client_of(source.parsed_url, source.storage_options))
 
 
 def read_in_process(source: ByteSource, offset: int, length: int) -> bytes:

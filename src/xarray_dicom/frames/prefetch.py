@@ -106,7 +106,7 @@ class EncodedFrames:
             The frame, numbered from 0, that an entry needs.
         """
         self._drop()
-        slots = asyncio.Semaphore(self.frames.source.pace.window)
+        slots = asyncio.Semaphore(self.frames.source.request_sizing.window)
         planned = self._plan(entries, index)
         held: deque[tuple[list[Entry], Batch]] = deque()
         try:
@@ -133,7 +133,7 @@ class EncodedFrames:
     ) -> Iterator[tuple[list[Entry], NDArray[np.int64], Spans]]:
         """Entries in batches that fit the memory, with the frames there are and their spans."""
         limit = max(self.memory_budget // BATCHES, 1)
-        gap = self.frames.source.pace.gap
+        gap = self.frames.source.request_sizing.gap
         waiting = iter(entries)
         while members := list(islice(waiting, LOOKED_UP)):
             indices = np.asarray([index(entry) for entry in members], np.int64)
@@ -167,8 +167,8 @@ class Batch:
         spans: Spans,
         slots: asyncio.Semaphore,
     ) -> None:
-        pace = source.pace
-        merged = merge(spans.offset, spans.length, gap=pace.gap, largest=pace.largest)
+        sizing = source.request_sizing
+        merged = merge(spans.offset, spans.length, gap=sizing.gap, largest=sizing.largest)
         requests: dict[int, Future[bytes]] = {}
         self._uses = Counter(indices.tolist())
         self._pieces: dict[int, tuple[Future[bytes], int, int]] = {}

@@ -371,7 +371,7 @@ class Scan:
         largest = max(LEAST, limit // IN_FLIGHT)
         if self._bytes_are_wanted:
             # Frames are decoded while the next blocks come.
-            largest = min(largest, self._value.source.pace.largest)
+            largest = min(largest, self._value.source.request_sizing.largest)
         least = min(BLOCK, PROBE if self._items_are_large else LEAST)
         ahead, value = self._ahead, self._value
         while len(ahead) < IN_FLIGHT and (ahead.asked_to < end or not len(ahead)):

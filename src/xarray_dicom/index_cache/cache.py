@@ -18,8 +18,8 @@ from xarray_dicom.index_cache.local_folder import Folder
 from xarray_dicom.index_cache.remote import Beside, Remote
 from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.storage.url import display, protocol_of, split_link
-from xarray_dicom.storage.url_source import FsspecSource
+from xarray_dicom.storage.url import URL
+from xarray_dicom.storage.url_source import URLSource
 
 #: Says which cache is used where none is asked for.
 PLACE = "XARRAY_DICOM_INDEX_CACHE"
@@ -175,10 +175,11 @@ def cache_for(source: ByteSource, choice: Choice = None) -> BlobCache | None:
     place = os.fspath(choice)
     if place == SIDECAR:
         return BlobCache(Beside())
-    if protocol_of(place) in ("file", "local") and not split_link(place)[1]:
+    url = URL.parse(place)
+    if url.is_local:
         strip: Any = LocalFileSystem._strip_protocol
         return _in_folder(Path(strip(place)), place)
-    return BlobCache(Remote(place, _options(place, source)), display(place))
+    return BlobCache(Remote(place, _options(url, source)), url.display())
 
 
 def cache_to_fill(source: ByteSource, choice: Choice = None) -> BlobCache:
@@ -202,10 +203,10 @@ def _by_environment() -> bool | str:
     return SPELLED.get(stated.lower(), stated)
 
 
-def _options(place: str, source: ByteSource) -> dict[str, Any]:
-    if not isinstance(source, FsspecSource) or split_link(place)[1] or split_link(source.url)[1]:
+def _options(url: URL, source: ByteSource) -> dict[str, Any]:
+    if not isinstance(source, URLSource) or url.is_chain or source.parsed_url.is_chain:
         return {}
-    return source.storage_options if protocol_of(place) == protocol_of(source.url) else {}
+    return source.storage_options if url.protocol == source.parsed_url.protocol else {}
 
 
 def _in_folder(path: Path, named: str | None = None) -> BlobCache | None:

@@ -9,7 +9,7 @@ from xarray_dicom.index_cache.cache import BlobCache
 from xarray_dicom.index_cache.serialize import complete, decode, encode, version_in
 from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.runtime import in_thread
-from xarray_dicom.storage import ByteSource, FsspecSource
+from xarray_dicom.storage import ByteSource, URLSource
 from xarray_dicom.warn import recorded, recording, warn
 
 #: Records of fewer bytes are decoded sooner than a thread is woken.
@@ -83,7 +83,7 @@ async def learn(source: ByteSource, cache: BlobCache, *, first: int) -> tuple[In
 
 async def _looked_up(source: ByteSource, cache: BlobCache) -> bytes | None:
     """What is kept of `source`; if there is anything, the source is open afterwards."""
-    listed = isinstance(source, FsspecSource) and source.listed is not None
+    listed = isinstance(source, URLSource) and source.listed is not None
     if listed or not cache.is_far:
         record = await cache.get(source)
         if record is not None and not (listed and _is_as_listed(source, record)):
@@ -101,7 +101,7 @@ async def _looked_up(source: ByteSource, cache: BlobCache) -> bytes | None:
 def _is_as_listed(source: ByteSource, record: bytes) -> bool:
     """Whether a listing told the version that the record is of, which is pinned then."""
     known = version_in(record)
-    return isinstance(source, FsspecSource) and known is not None and source.pin_listed(known)
+    return isinstance(source, URLSource) and known is not None and source.pin_listed(known)
 
 
 def _remember_scan(opened: Instance, source: ByteSource, cache: BlobCache, record: bytes) -> None:

@@ -12,8 +12,8 @@ from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.clients.filesystems import filesystem_of
 from xarray_dicom.storage.clients.generic import is_asynchronous
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.storage.url import protocol_of, split_link, with_suffix
-from xarray_dicom.storage.url_source import FsspecSource
+from xarray_dicom.storage.url import URL
+from xarray_dicom.storage.url_source import URLSource
 
 #: Bytes of the first request: nearly every blob whole.
 FIRST = 256 * 2**10
@@ -42,9 +42,9 @@ class Remote:
         """Write the object of this name."""
         await _put(self._object(name), content)
 
-    def _object(self, name: str) -> FsspecSource:
+    def _object(self, name: str) -> URLSource:
         suffix = f"/{name[:2]}/{name[2:]}{SUFFIX}"
-        return FsspecSource(with_suffix(_without_slash(self.url), suffix), self.storage_options)
+        return URLSource(URL.parse(_without_slash(self.url)).sibling(suffix), self.storage_options)
 
 
 class Beside:
@@ -73,8 +73,8 @@ class Beside:
             await _put(beside, content)
 
 
-def _beside(source: ByteSource) -> FsspecSource | None:
-    return source.beside(SUFFIX) if isinstance(source, FsspecSource) else None
+def _beside(source: ByteSource) -> URLSource | None:
+    return source.sibling(SUFFIX) if isinstance(source, URLSource) else None
 
 
 def _without_slash(url: str) -> str:
@@ -83,7 +83,7 @@ def _without_slash(url: str) -> str:
     return f"{path.rstrip('/')}{mark}{query}" + (f"::{rest}" if rest else "")
 
 
-async def _fetched(blob: FsspecSource) -> bytes | None:
+async def _fetched(blob: URLSource) -> bytes | None:
     head = await blob.open(FIRST)
     if sealed_length(head.content) != head.fingerprint.size:
         return None
@@ -92,10 +92,10 @@ async def _fetched(blob: FsspecSource) -> bytes | None:
     return head.content + rest
 
 
-async def _put(blob: FsspecSource, content: bytes) -> None:
+async def _put(blob: URLSource, content: bytes) -> None:
     with blob.errors_named("the entry of the index cache"):
-        filesystem, path = await filesystem_of(blob.url, blob.storage_options)
-        if protocol_of(blob.url) in ("file", "local") and not split_link(blob.url)[1]:
+        filesystem, path = await filesystem_of(blob.parsed_url, blob.storage_options)
+        if blob.parsed_url.is_local:
             await in_thread(write_whole, path, content, 0o666)
             return
         try:

@@ -8,7 +8,8 @@ from typing import Any
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing.header import read_header
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.runtime import enter_loop
+from xarray_dicom.storage.request_sizing import RequestSizing
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 from xarray_dicom.warn import silenced
 
@@ -44,6 +45,16 @@ class InflatedSource:
         return self.source.location
 
     @property
+    def url(self) -> str | None:
+        """URL of the deflated object."""
+        return self.source.url
+
+    @property
+    def immediate(self) -> bool:
+        """True once the data set is inflated."""
+        return self._content is not None
+
+    @property
     def fingerprint(self) -> Fingerprint | None:
         """The object's version, with the size of its inflated data set."""
         found = self.source.fingerprint
@@ -55,9 +66,9 @@ class InflatedSource:
         return self.source.identity
 
     @property
-    def pace(self) -> Pace:
-        """That of the deflated object."""
-        return self.source.pace
+    def request_sizing(self) -> RequestSizing:
+        """Sizing of the deflated object."""
+        return self.source.request_sizing
 
     async def open(self, length: int) -> Head:
         """Open the object and give the first inflated bytes."""
@@ -84,6 +95,7 @@ class InflatedSource:
 
     async def _inflated(self) -> bytes:
         if self._content is None:
+            await enter_loop()
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.ensure_future(self._fetch())
             self._content = await asyncio.shield(self._fetching)

@@ -104,10 +104,10 @@ def _require_proportion(located: Located) -> None:
 
 def requests(located: Located, memory_budget: int) -> Iterator[Request]:
     """Divide the ranges of frames into requests, as the source is best asked."""
-    pace = located.frames.source.pace
-    largest = min(pace.largest, max(memory_budget // 8, 1))
+    sizing = located.frames.source.request_sizing
+    largest = min(sizing.largest, max(memory_budget // 8, 1))
     spans = located.spans
-    merged = merge(spans.offset, spans.length, gap=pace.gap, largest=largest)
+    merged = merge(spans.offset, spans.length, gap=sizing.gap, largest=largest)
     by_request = np.argsort(merged.request, kind="stable")
     cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
     for members in np.split(by_request, cuts):
@@ -121,7 +121,7 @@ def requests(located: Located, memory_budget: int) -> Iterator[Request]:
 
 async def _serve_all(reading: Reading, located: list[Located], sought: list[Sought]) -> None:
     array = reading.array
-    slots = max((one.source.pace.window for one in reading.sources), default=1)
+    slots = max((one.source.request_sizing.window for one in reading.sources), default=1)
     # As many requests wait for their bytes as the store likes, and a few more to be decoded.
     window = asyncio.Semaphore(slots)
     under_way = asyncio.Semaphore(slots + 2 * cpu_count())

@@ -21,9 +21,9 @@ async def read_merged(source: ByteSource, ranges: Sequence[tuple[int, int]]) -> 
     if not ranges:
         return []
     offsets, lengths = zip(*ranges, strict=True)
-    pace = source.pace
-    merged = merge(offsets, lengths, gap=pace.gap, largest=pace.largest)
-    slots = asyncio.Semaphore(pace.window)
+    sizing = source.request_sizing
+    merged = merge(offsets, lengths, gap=sizing.gap, largest=sizing.largest)
+    slots = asyncio.Semaphore(sizing.window)
 
     async def fetch(offset: int, length: int) -> bytes:
         async with slots:
