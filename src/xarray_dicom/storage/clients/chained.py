@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
-from typing import Any
 
 from xarray_dicom.runtime import wait_for
 from xarray_dicom.storage.clients.base import ObjectClient, Reply
@@ -57,8 +56,8 @@ class ChainedClient:
 
     Parameters
     ----------
-    filesystem, path
-        Filesystem of the first link, and the path in it.
+    delivered
+        Client of the first link.
     behind
         Client of the object behind the first link.
     first_download
@@ -66,9 +65,9 @@ class ChainedClient:
     """
 
     def __init__(
-        self, filesystem: Any, path: str, behind: ObjectClient, first_download: Turns | None
+        self, delivered: GenericClient, behind: ObjectClient, first_download: Turns | None
     ) -> None:
-        self.delivered = GenericClient(filesystem, path)
+        self.delivered = delivered
         self.behind = behind
         self.first_download = first_download
         self._downloaded = first_download is None

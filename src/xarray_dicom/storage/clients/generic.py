@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -36,11 +37,16 @@ class GenericClient:
         An fsspec filesystem.
     path
         Path of the object in it.
+    lock
+        Held while bytes are read, for filesystems that mix up the reads of several threads.
     """
 
-    def __init__(self, filesystem: Any, path: str) -> None:
+    def __init__(
+        self, filesystem: Any, path: str, lock: AbstractContextManager[Any] | None = None
+    ) -> None:
         self.filesystem = filesystem
         self.path = path
+        self.lock = lock
 
     async def get(self, offset: int, length: int, pinned: Fingerprint | None) -> Reply:
         """Fetch a range; the first time together with the version."""
@@ -68,7 +74,13 @@ class GenericClient:
         return fingerprint_of(entry)
 
     async def _cat(self, start: int, stop: int) -> bytes:
+        if self.lock is not None:
+            return await in_thread(self._cat_locked, self.lock, start, stop)
         return bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
+
+    def _cat_locked(self, lock: AbstractContextManager[Any], start: int, stop: int) -> bytes:
+        with lock:
+            return bytes(self.filesystem.cat_file(self.path, start=start, end=stop))
 
 
 async def call(filesystem: Any, verb: str, *args: Any, **keywords: Any) -> Any:

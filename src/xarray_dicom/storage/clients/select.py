@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,6 +43,10 @@ _IMMEDIATE = LOCAL_PROTOCOLS | {
 }
 
 
+#: Archives whose members share the position of one open file.
+_ONE_READER = {"libarchive", "tar"}
+
+
 def is_immediate(url: URL) -> bool:
     """Return True if no object at `url` is waited for: it lies in memory or on this machine."""
     links = url.links
@@ -60,9 +65,12 @@ async def client_of(url: URL, options: Mapping[str, Any]) -> ObjectClient:
     if url.is_cache:
         filesystem, path = await filesystem_of(url, options)
         first_download = runtime().shared(("first download", url, frozen(options)), Turns)
-        return ChainedClient(filesystem, path, behind, first_download)
+        return ChainedClient(GenericClient(filesystem, path), behind, first_download)
     filesystem, path = await filesystem_of(url, options, await version_of(behind))
-    return ChainedClient(filesystem, path, behind, None)
+    lock = None
+    if url.protocol in _ONE_READER:
+        lock = runtime().shared(("archive lock", rest, frozen(options)), threading.Lock)
+    return ChainedClient(GenericClient(filesystem, path, lock), behind, None)
 
 
 async def _fsspec_client(url: URL, options: Mapping[str, Any]) -> ObjectClient:
