@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import zipfile
+from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
+from support.servers import Server
+from xarray_dicom.runtime import run
+from xarray_dicom.storage import URLSource, expand
 from xarray_dicom.storage.clients.filesystems import frozen
 from xarray_dicom.storage.url import URL, chain_url, display
 
@@ -149,3 +156,44 @@ def test_frozen_options_compare_as_the_options_do() -> None:
     assert hash(frozen(options)) == hash(frozen(reordered))
     assert frozen({"secret": "a"}) != frozen({"secret": "b"})
     assert frozen({"anon": True}) != frozen({"anon": 1})
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "archive", "cache", "s3"])
+def test_a_source_parses_its_url_once(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    content = bytes(1000)
+    (tmp_path / "a.dcm").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.dcm", "a.dcm")
+    options: dict[str, Any] = {}
+    if kind == "s3":
+        server: Server = request.getfixturevalue("s3_server")
+        url, options = server.put("parsed/a.dcm", content), server.storage_options
+    elif kind == "memory":
+        fsspec.filesystem("memory").pipe_file("/parsed/a.dcm", content)
+        url = "memory://parsed/a.dcm"
+    else:
+        url = {
+            "local": os.fspath(tmp_path / "a.dcm"),
+            "archive": f"zip://a.dcm::{tmp_path / 'a.zip'}",
+            "cache": f"simplecache::{tmp_path / 'a.dcm'}",
+        }[kind]
+    parsed: list[str] = []
+    parse = URL.parse
+
+    def counted(text: str) -> URL:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(URL, "parse", counted)
+    (source,) = run(expand(url, options))
+    assert run(source.open(100)).content == content[:100]
+    assert run(source.read(100, 100)) == content[:100]
+    assert run(source.read_many([(0, 10), (900, 10)])) == [content[:10]] * 2
+    run(source.verify())
+    assert source.identity is not None or kind == "memory"
+    assert source.request_sizing.window
+    assert isinstance(source, URLSource)
+    assert source.sibling(".xdi").url.endswith("a.dcm.xdi") or kind == "archive"
+    assert parsed == [url]

@@ -48,15 +48,15 @@ class Link:
     @property
     def path(self) -> str:
         """Path and query; empty for a link that is a protocol only (``simplecache``)."""
-        _, separator, path = self.text.partition("://")
-        if separator:
-            return path
+        prefix = f"{self.protocol}://"
+        if self.text.startswith(prefix):
+            return self.text[len(prefix) :]
         return "" if self.text == self.protocol and not self.is_local else self.text
 
     @property
     def host(self) -> str:
         """Host and port, or the bucket."""
-        return self.text.partition("://")[2].partition("/")[0]
+        return self.path.partition("/")[0]
 
     @property
     def is_local(self) -> bool:
@@ -79,13 +79,11 @@ class Link:
 
     def display(self) -> str:
         """Return the link without query, fragment, user name and password."""
-        scheme, separator, path = self.split_query()[0].partition("://")
-        if not separator:
+        prefix = f"{self.protocol}://"
+        if not self.text.startswith(prefix):
             return self.text
-        path = _USERINFO.sub("", path)
-        if self.is_http:
-            path = path.partition("#")[0]
-        return f"{scheme}://{path}"
+        path = _USERINFO.sub("", self.split_query()[0][len(prefix) :])
+        return prefix + (path.partition("#")[0] if self.is_http else path)
 
     def identity(self) -> str:
         """Return the link without what signs it; a query that names an object stays."""
