@@ -16,7 +16,7 @@ from support.proxy import LatencyProxy
 from support.servers import Server
 from support.source_conformance import service_client
 from xarray_dicom.errors import SourceChangedError
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import URL, URLSource, open_source
 from xarray_dicom.storage.clients.obstore import SWITCH, ObstoreStore
 from xarray_dicom.storage.clients.obstore_config import address_of
@@ -206,6 +206,7 @@ def test_a_server_that_is_unsuited_is_asked_once(s3_server: Server) -> None:
         sources = [source_of(url, through(s3_server, proxy)) for url in urls]
 
         async def open_all() -> None:
+            await enter_loop()
             await asyncio.gather(*(source.open(10) for source in sources[:3]))
 
         run(open_all())

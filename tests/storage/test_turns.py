@@ -38,7 +38,7 @@ def test_one_at_a_time_whoever_drives(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (most, entered) == (1, 8 * 50)
 
 
-def test_who_is_cancelled_while_waiting_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_cancelled_while_waiting_takes_no_turn() -> None:
     turns = Turns()
 
     async def enter() -> None:
@@ -46,6 +46,7 @@ def test_who_is_cancelled_while_waiting_takes_no_turn(monkeypatch: pytest.Monkey
             pass
 
     async def cancel_one() -> None:
+        await enter_loop()
         async with turns:
             waiting = [asyncio.create_task(enter()) for _ in range(3)]
             await asyncio.sleep(0)
@@ -65,6 +66,7 @@ def test_a_turn_given_to_who_is_cancelled_is_passed_on() -> None:
             pass
 
     async def cancel_late() -> None:
+        await enter_loop()
         await turns.__aenter__()
         waiting = [asyncio.create_task(enter()) for _ in range(2)]
         await asyncio.sleep(0)

@@ -20,7 +20,7 @@ import pytest
 
 from xarray_dicom import runtime as runtime_module
 from xarray_dicom.errors import CorruptDicomError, SourceChangedError
-from xarray_dicom.runtime import Runtime, run, run_async
+from xarray_dicom.runtime import Runtime, enter_loop, run, run_async
 from xarray_dicom.storage import ByteSource, Fingerprint, URLSource, expand, open_source
 from xarray_dicom.storage.clients.select import client_of
 
@@ -184,6 +184,7 @@ class ByteSourceConformance:
         assert run(source.read_many(spread)) == expected
 
         async def read_all(source: ByteSource) -> list[bytes]:
+            await enter_loop()
             return await asyncio.gather(*(source.read(*item) for item in spread))
 
         obj = place.put("first-reads-2.dcm", CONTENT)
@@ -226,7 +227,7 @@ class ByteSourceConformance:
             pytest.skip("waits for nothing")
         source = place.source("waiting.dcm")
         run(source.open(10))
-        loop = first_awaited(runtime_module.enter_loop())
+        loop = first_awaited(enter_loop())
         for coroutine in (
             source.open(10),
             source.read(5, 10),
