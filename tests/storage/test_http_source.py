@@ -19,7 +19,7 @@ CONTENT = bytes(range(256)) * 40
 
 @dataclass
 class Temper:
-    """How the server behaves."""
+    """Behaviour of the server."""
 
     content: bytes = CONTENT
     ranges: bool = True

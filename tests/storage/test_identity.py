@@ -1,4 +1,4 @@
-"""What names an object in every process."""
+"""Names of objects that are the same in every process."""
 
 from __future__ import annotations
 

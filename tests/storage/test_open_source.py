@@ -1,4 +1,4 @@
-"""What may be opened, and what it becomes."""
+"""Everything that may be opened, and the source that it becomes."""
 
 from __future__ import annotations
 

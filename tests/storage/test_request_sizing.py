@@ -1,4 +1,4 @@
-"""What requests tell about the way to a server, and what follows for the next ones."""
+"""Measurements of the connection to a server, and the sizes of requests that follow."""
 
 from __future__ import annotations
 

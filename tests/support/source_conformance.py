@@ -1,4 +1,4 @@
-"""What every source of bytes must do, wherever the bytes lie."""
+"""Requirements on every source of bytes, wherever the bytes lie."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Place:
     Attributes
     ----------
     put
-        Store bytes under a key, and return what `open_source` takes.
+        Stores bytes under a key, and returns what `open_source` takes.
     delete
-        Remove the object under a key; None where nothing can be removed.
+        Removes the object under a key; None where nothing can be removed.
     storage_options
-        What goes with it.
+        Storage options of the objects.
     """
 
     put: Callable[[str, bytes], Any]
@@ -49,7 +49,7 @@ class Place:
     storage_options: dict[str, Any] = field(default_factory=dict)
 
     def source(self, key: str, content: bytes = CONTENT) -> ByteSource:
-        """A source of an object that holds `content`."""
+        """Return a source of an object that holds `content`."""
         return open_source(self.put(key, content), self.storage_options)
 
 
@@ -88,13 +88,13 @@ class ByteSourceConformance:
     Attributes
     ----------
     immediate
-        Whether sources answer without a network.
+        True if sources answer without a network.
     can_leave
-        Whether a source may be pickled to another process.
+        True if a source may be pickled to another process.
     can_change
-        Whether an object may be replaced under a source.
+        True if an object may be replaced under a source.
     tells_same_size
-        Whether replacing an object by one of the same size at once is noticed.
+        True if replacing an object by one of the same size at once is noticed.
     """
 
     immediate = False

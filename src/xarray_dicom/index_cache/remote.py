@@ -8,7 +8,7 @@ from typing import Any
 
 from xarray_dicom.index_cache.checksummed import SUFFIX, sealed_length
 from xarray_dicom.index_cache.local_folder import write_whole
-from xarray_dicom.runtime import in_thread
+from xarray_dicom.runtime import enter_loop, in_thread
 from xarray_dicom.storage.clients.filesystems import filesystem_of
 from xarray_dicom.storage.clients.generic import is_asynchronous
 from xarray_dicom.storage.source import ByteSource
@@ -93,6 +93,8 @@ async def _fetched(blob: URLSource) -> bytes | None:
 
 
 async def _put(blob: URLSource, content: bytes) -> None:
+    if not blob.immediate:
+        await enter_loop()
     with blob.errors_named("the entry of the index cache"):
         filesystem, path = await filesystem_of(blob.parsed_url, blob.storage_options)
         if blob.parsed_url.is_local:

@@ -51,8 +51,8 @@ class Turns:
 class ChainedClient:
     """Bytes that the first link delivers, at the version of the object behind it.
 
-    An archive's own index is read once and a cache never looks again, so neither can
-    tell that the object behind has been replaced: that one is asked itself.
+    The index of an archive is read once and a cache never looks again, so neither notices that
+    the object behind was replaced: its version is requested itself.
 
     Parameters
     ----------
