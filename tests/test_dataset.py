@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
 from pydicom import dcmread
+from xarray.backends import BackendEntrypoint
 
 from support import kinds
 from support.counting import CountingFileSystem
@@ -212,6 +213,41 @@ def test_chunks_of_volumes_and_segmentations() -> None:
     assert chunks == {"temporal_position": 1, "z": 16, "y": 512, "x": 512}
     chunks = image_of("segmentation").encoding["preferred_chunks"]
     assert chunks == {"segment": 1, "z": 6, "y": 24, "x": 32}
+
+
+class PlainLabels(BackendEntrypoint):
+    """An engine whose coordinate without an index is an ordinary variable."""
+
+    def open_dataset(
+        self, filename_or_obj: Any, *, drop_variables: Any = None, dtype: Any = object
+    ) -> xr.Dataset:
+        image = xr.Variable(("n",), np.zeros(4), encoding={"preferred_chunks": {"n": 2}})
+        labels = xr.Variable(("n",), np.array(["a", "b", "c", "d"], dtype))
+        return xr.Dataset({"image": image, "label": labels}).set_coords("label")
+
+
+def test_xarray_would_chunk_coordinates_that_have_no_index() -> None:
+    """What `dataset.LabelVariable` is there for: it may go when this fails."""
+    chunked = xr.open_dataset("any", engine=PlainLabels, chunks={})
+    with pytest.raises(ValueError, match="inconsistent chunks"):
+        chunked.chunks  # noqa: B018
+    with pytest.raises(NotImplementedError, match="object dtype"):
+        xr.open_dataset("any", engine=PlainLabels, chunks="auto")
+    assert "'a' 'b'" not in repr(xr.open_dataset("any", engine=PlainLabels))
+
+
+@pytest.mark.parametrize("chunks", [None, {}, "auto"])
+@pytest.mark.parametrize("name", ["segmentation", "slide-channels", "series", "single"])
+def test_coordinates_stay_in_memory(name: str, chunks: Any) -> None:
+    whole = opened(name, chunks=chunks)
+    tree = xr.open_datatree(kinds.kind(name).put(), engine="dicom", chunks=chunks)
+    (node,) = (node.to_dataset() for node in tree.subtree if node.has_data)
+    for dataset in (whole, node):
+        (variable,) = dataset.data_vars
+        assert dataset.chunks == dataset[variable].chunksizes
+        assert set(dataset.coords) > set(dataset.xindexes)
+        for coordinate in dataset.coords.values():
+            assert coordinate.variable._in_memory
 
 
 @every_kind
@@ -440,6 +476,28 @@ def test_guess_can_open(tmp_path: Path) -> None:
     np.testing.assert_array_equal(xr.open_dataset(path).image, image_of("single").values)
     with pytest.raises(ValueError, match="engine"):
         xr.open_dataset(other)
+
+
+def test_the_decoder_goes_with_the_pickle() -> None:
+    dataset = opened("slide-eot", decoder="highdicom")
+    again = pickle.loads(pickle.dumps(dataset))
+    for image in (dataset.image, again.image):
+        assert image.encoding["dicom"].array.frames.decoder == "highdicom"
+    assert opened("slide-eot").image.encoding["dicom"].array.frames.decoder == "imagecodecs"
+    (tree,) = xr.open_groups(
+        kinds.kind("single").put(), engine="dicom", decoder="highdicom"
+    ).values()
+    assert tree.image.encoding["dicom"].array.frames.decoder == "highdicom"
+
+
+def test_trees_take_the_keywords_of_datasets_and_no_others() -> None:
+    url = kinds.kind("series").put()
+    tree = xr.open_datatree(url, engine="dicom", mask_and_scale=False, drop_variables="z")
+    assert tree.image.dtype == np.uint16
+    assert "z" not in tree.coords
+    for open_all in (xr.open_datatree, xr.open_groups):
+        with pytest.raises(TypeError, match=r"no keyword 'slide_labels'; it has .*slide_label,"):
+            open_all(url, engine="dicom", slide_labels=True)
 
 
 def test_two_processes_take_a_mean_over_s3(s3_server: Server) -> None:

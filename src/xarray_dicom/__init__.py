@@ -1,4 +1,4 @@
-"""Lazy, labelled, chunked xarray views of DICOM images where they lie."""
+"""Lazy, labelled, chunked xarray views of DICOM images in any store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ accessor.register()
 
 
 def __getattr__(name: str) -> Any:
-    # The engine is discovered by every `open_dataset`; xarray's indexes wait until asked for.
+    # Every `open_dataset` imports the engine and so this package: indexes are imported on use.
     if name == "SegmentIndex":
         from xarray_dicom.indexes import SegmentIndex
 

@@ -1,4 +1,4 @@
-"""``python -m xarray_dicom``: the command line."""
+"""Command line, as ``python -m xarray_dicom``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Layouts → xarray objects."""
+"""Datasets of layouts: named dimensions, coordinates, attributes and lazy pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xarray import conventions
 from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
-from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.indexes import frame_of_reference_coordinates, segment_coordinates
 from xarray_dicom.layout.image import ImageLayout, Linear
 from xarray_dicom.layout.segments import Segment
@@ -26,13 +26,13 @@ from xarray_dicom.reading.array import DicomArray
 #: keep many tasks in memory.
 BLOCK_NBYTES = 16 * 2**20
 
-#: Key of the variable's encoding under which the handle of the opened object travels.
+#: Key of a variable's encoding that holds the handle of the object it was opened from.
 HANDLE = "dicom"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grid:
-    """Where the pixels of a variable lie along its spatial axes, as opened.
+class OpenedGrid:
+    """Coordinates of a variable along its spatial axes, as opened, in millimetres.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handle:
-    """What the accessor needs of the object that a variable was opened from.
+    """Object that a variable was opened from, as far as the accessor needs it.
 
-    It travels in the variable's encoding, so it is small and pickles without the header.
+    It lies in the variable's encoding, so it is small and pickles without the header.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Handle:
     sizes
         Length of each dimension, as opened.
     grid
-        Where the pixels lie.
+        Coordinates along z, y and x.
     linear
         The rescale that CF decoding applied, if any.
     segments
@@ -71,32 +71,39 @@ class Handle:
 
     array: DicomArray
     sizes: dict[str, int]
-    grid: Grid
+    grid: OpenedGrid
     linear: Linear | None
     segments: tuple[Segment, ...]
     labels: dict[str, tuple[Any, ...]]
 
     @property
-    def sources(self) -> tuple[IndexedFrames, ...]:
-        """The instances, in the order of the variable's frames."""
+    def sources(self) -> tuple[FrameSource, ...]:
+        """Frame sources of the instances, in the order in which frames are numbered."""
         return self.array.frames.sources
+
+    @property
+    def location(self) -> str:
+        """Location of the first instance, fit to be shown."""
+        return self.sources[0].location
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Handle:
         return self
 
 
 class LabelVariable(xr.Variable):
-    """Labels of pixels, which are in memory and stay there.
+    """Coordinate without an index, which is in memory and stays there.
 
-    xarray wraps what a backend returns as if it were to be read lazily, and would then split
-    labels into dask chunks of their own, which fit those of the pixels by chance.
+    `xarray.open_dataset` wraps every variable that has no index for reading it lazily, by
+    assigning to `data`. A coordinate would then show no value in a repr, and with ``chunks=`` be
+    split into dask chunks that differ from those of the pixels, or, with ``chunks="auto"``, fail
+    where it holds texts.
     """
 
     __slots__ = ()
 
     @property
     def data(self) -> Any:
-        """The labels."""
+        """Values of the coordinate."""
         return super().data
 
     @data.setter
@@ -113,32 +120,27 @@ def to_dataset(
     decode_options: Mapping[str, Any] | None = None,
     drop_variables: str | Iterable[str] | None = None,
 ) -> xr.Dataset:
-    """One image as a dataset, its pixels lazy.
+    """Present one image as a dataset whose pixels are lazy.
 
     Parameters
     ----------
     layout
-        What to present.
-    mask_and_scale, decode_options, drop_variables
-        As in `xarray.open_dataset`.
+        Frames of the image, its dimensions and coordinates.
+    mask_and_scale
+        As in `xarray.open_dataset`: one value, or one for each variable by name.
+    decode_options
+        Further keywords of xarray's CF decoding.
+    drop_variables
+        Names of variables and coordinates to leave out.
+
+    Returns
+    -------
+    Dataset
+        One variable with the handle of its object in its encoding, and its coordinates.
     """
-    array = DicomArray(layout.frames)
     scaled = _for_variable(mask_and_scale, layout.name)
-    attrs = {**layout.attrs, **_place(layout)}
-    if layout.linear is not None:
-        # float32 for both keeps CF decoding in float32; 32-bit integers need float64.
-        exact = value_dtype(layout.frames.dtype).type
-        attrs["scale_factor"] = exact(layout.linear.slope)
-        attrs["add_offset"] = exact(layout.linear.intercept)
-    encoding: dict[str, Any] = {
-        "preferred_chunks": preferred_chunks(layout),
-        "frame_shape": layout.frames.sources[0].format.shape,
-        "source": layout.frames.sources[0].source.location,
-        HANDLE: _handle(layout, array, scaled),
-    }
-    raw = xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
     variables, dataset_attrs, _ = conventions.decode_cf_variables(
-        {layout.name: raw},
+        {layout.name: _encoded_variable(layout, scaled)},
         layout.dataset_attrs,
         mask_and_scale=scaled,
         drop_variables=drop_variables,
@@ -147,31 +149,61 @@ def to_dataset(
     dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
     variables = {name: variable for name, variable in variables.items() if name not in dropped}
     for variable in variables.values():
-        # Left in place, these would make writing quantise to integers again and lose NaN.
+        # With these in the encoding, writing would quantise to integers again and lose NaN.
         for key in ("scale_factor", "add_offset", "dtype", "_FillValue"):
             variable.encoding.pop(key, None)
-    dataset = xr.Dataset(variables, coords=_coordinates(layout, dropped), attrs=dataset_attrs)
-    for name in dataset.coords:
-        if name not in dataset.xindexes:
-            # No constructor keeps the type of a variable.
-            dataset.variables[name].__class__ = LabelVariable
-    dataset.encoding["source"] = layout.frames.sources[0].source.location
+    coordinates, labels = _coordinates(layout, dropped)
+    # Labels are handed over as data variables: `xarray.Coordinates` keeps no subclass of Variable.
+    dataset = xr.Dataset({**variables, **labels}, coords=coordinates, attrs=dataset_attrs)
+    if labels:
+        dataset = dataset.set_coords(list(labels))
+    dataset.encoding["source"] = layout.frames.sources[0].location
     return dataset
 
 
+def _encoded_variable(layout: ImageLayout, scaled: bool) -> xr.Variable:
+    """Return the pixels before CF decoding, whose scale and offset are attributes.
+
+    Parameters
+    ----------
+    layout
+        The image.
+    scaled
+        True if CF decoding will apply them.
+    """
+    array = DicomArray(layout.frames)
+    attrs = {**layout.attrs, **_position_attributes(layout)}
+    if layout.linear is not None:
+        # Both in the type of the result, which CF decoding takes from them: float32, or float64
+        # for 32-bit integers.
+        float_type = value_dtype(layout.frames.dtype).type
+        attrs["scale_factor"] = float_type(layout.linear.slope)
+        attrs["add_offset"] = float_type(layout.linear.intercept)
+    encoding: dict[str, Any] = {
+        "preferred_chunks": preferred_chunks(layout),
+        "frame_shape": layout.frames.sources[0].format.shape,
+        "source": layout.frames.sources[0].location,
+        HANDLE: _handle(layout, array, scaled),
+    }
+    return xr.Variable(layout.dims, indexing.LazilyIndexedArray(array), attrs, encoding)
+
+
 def _handle(layout: ImageLayout, array: DicomArray, scaled: bool) -> Handle:
-    known = layout.coordinates
-    z = tuple(np.atleast_1d(known["z"].values).tolist()) if "z" in known else ()
-    y, x = (_first_and_step(known[dim].values) if dim in known else None for dim in ("y", "x"))
+    coordinates = layout.coordinates
+    z = tuple(np.atleast_1d(coordinates["z"].values).tolist()) if "z" in coordinates else ()
+    y, x = (
+        _first_and_step(coordinates[dim].values) if dim in coordinates else None
+        for dim in ("y", "x")
+    )
     linear = layout.linear if scaled else None
     labels = {
-        dim: tuple(known[dim].values.tolist())
+        dim: tuple(coordinates[dim].values.tolist())
         for dim in layout.dims
-        if dim in known and dim not in ("z", "y", "x")
+        if dim in coordinates and dim not in ("z", "y", "x")
     }
     if "segment" in layout.dims:
         labels["segment"] = tuple(segment.number for segment in layout.segments)
-    return Handle(array, layout.sizes, Grid(z, y, x), linear, layout.segments, labels)
+    return Handle(array, layout.sizes, OpenedGrid(z, y, x), linear, layout.segments, labels)
 
 
 def _first_and_step(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -179,8 +211,8 @@ def _first_and_step(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values[0]), step
 
 
-def _place(layout: ImageLayout) -> dict[str, Any]:
-    """Attributes that say where the pixels are."""
+def _position_attributes(layout: ImageLayout) -> dict[str, Any]:
+    """Return the attributes that locate the pixels in a frame of reference."""
     attrs: dict[str, Any] = {}
     if layout.coordinate_system is not None:
         attrs["coordinate_system"] = layout.coordinate_system
@@ -197,27 +229,35 @@ def _for_variable(option: bool | Mapping[str, bool] | None, name: str) -> bool:
     return option is None or bool(option)
 
 
-def _coordinates(layout: ImageLayout, dropped: set[str]) -> xr.Coordinates:
+def _coordinates(
+    layout: ImageLayout, dropped: set[str]
+) -> tuple[xr.Coordinates, dict[Hashable, xr.Variable]]:
+    """Return the coordinates that have an index, and those that have none."""
     variables: dict[Hashable, xr.Variable] = {}
     indexes: dict[Hashable, xr.Index] = {}
+    labels: dict[Hashable, xr.Variable] = {}
     for name, coordinate in layout.coordinates.items():
         if name in dropped:
             continue
-        variable = xr.Variable(coordinate.dims, coordinate.values, copy.copy(coordinate.attrs))
-        variables[name] = variable
-        if coordinate.dims == (name,):
-            index = PandasIndex.from_variables({name: variable}, options={})
-            variables.update(index.create_variables({name: variable}))
-            indexes[name] = index
+        kind = xr.Variable if coordinate.dims == (name,) else LabelVariable
+        # With fastpath xarray does not search texts for dates, 0.05 ms an array.
+        parts = coordinate.dims, coordinate.values, copy.copy(coordinate.attrs)
+        variable = {name: kind(*parts, fastpath=True)}
+        if coordinate.dims != (name,):
+            labels.update(variable)
+            continue
+        index = PandasIndex.from_variables(variable, options={})
+        variables.update(index.create_variables(variable))
+        indexes[name] = index
     for own in _own_indexes(layout, dropped):
         variables.update(own.variables)
         indexes.update(own.xindexes)
-    # In one go: to merge coordinates takes longer than to make them.
-    return xr.Coordinates(variables, indexes)
+    # One object for all: merging the coordinates of several takes longer than making them.
+    return xr.Coordinates(variables, indexes), labels
 
 
 def _own_indexes(layout: ImageLayout, dropped: set[str]) -> Iterator[xr.Coordinates]:
-    """Coordinates whose indexes are of this package."""
+    """Yield the coordinates that have an index of this package."""
     if "segment" in layout.dims and not {"segment", "segment_label"} & dropped:
         numbers = [segment.number for segment in layout.segments]
         labels = [segment.label for segment in layout.segments]
@@ -228,10 +268,10 @@ def _own_indexes(layout: ImageLayout, dropped: set[str]) -> Iterator[xr.Coordina
 
 
 def preferred_chunks(layout: ImageLayout) -> dict[str, int]:
-    """Whole frames that make about 16 MB decoded, by dimension.
+    """Return the chunk size along each dimension: whole frames, about 16 MB decoded.
 
-    Tiles grow into squares, frames that are whole planes into runs along the dimension
-    before y; all other dimensions are taken one by one.
+    Chunks of tiled images are squares of tiles, those of stacks runs of planes; along every
+    other dimension a chunk has one position.
     """
     frames = layout.frames
     sizes = layout.sizes

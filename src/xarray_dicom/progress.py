@@ -1,4 +1,4 @@
-"""How far long work has come: one hook, for notebooks, terminals and programs alike."""
+"""Progress of long work: one hook for notebooks, terminals and programs."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-#: Seconds before a bar is shown: what is done sooner needs none.
+#: Seconds before a bar is shown, so that short work shows none.
 DELAY = 1.0
 
 
 class Progress(Protocol):
-    """A bar, as `tqdm` has it."""
+    """Progress bar with the interface of `tqdm`."""
 
     def update(self, n: int, /) -> object:
-        """Note that `n` more units are done."""
+        """Advance by `n` units."""
         ...
 
     def close(self) -> object:
-        """End it."""
+        """Close the bar."""
         ...
 
 
 class Silent:
-    """A bar that nobody sees."""
+    """Progress bar that shows nothing."""
 
     def update(self, n: int, /) -> None:
         """Do nothing."""
@@ -40,34 +40,47 @@ _make: MakeProgress | None = None
 
 
 def set_progress(make: MakeProgress | None) -> None:
-    """Choose what shows the progress of long work, such as finding the frames of a slide.
+    """Set the progress bar of long work, such as finding the frames of a slide.
 
     Parameters
     ----------
     make
-        Makes a bar from `tqdm`'s keywords; `tqdm.tqdm` itself is one. It is called, and its
-        bar updated, in a thread of this package. None goes back to the default: `tqdm.auto` if
-        it is installed and somebody watches, which is in notebooks and on terminals.
+        Function that makes a bar from the keywords ``total``, ``desc``, ``unit``,
+        ``unit_scale`` and ``delay`` of `tqdm`; `tqdm.tqdm` itself is one. The bar is made and
+        updated in a thread of this package. None for the default: `tqdm.auto` in notebooks
+        and on terminals, if it is installed.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from tqdm import tqdm
+    >>> xarray_dicom.set_progress(partial(tqdm, ascii=True))
+    >>> xarray_dicom.set_progress(None)
     """
     global _make
     _make = make
 
 
 @contextmanager
-def progress(total: int, what: str, unit: str) -> Iterator[Progress]:
+def progress(total: int, title: str, unit: str) -> Iterator[Progress]:
     """Show the progress of one piece of work while the block runs.
 
     Parameters
     ----------
     total
-        Units that there are to do.
-    what
-        What is done to what; fit to be shown.
+        Number of units to do.
+    title
+        Name of the work, fit to be shown.
     unit
-        ``"B"`` for bytes, else what is counted.
+        Name of a unit; ``"B"`` for bytes.
+
+    Yields
+    ------
+    Progress
+        Bar to update with the units that are done.
     """
     make = _make or _default()
-    bar = make(total=total, desc=what, unit=unit, unit_scale=unit == "B", delay=DELAY)
+    bar = make(total=total, desc=title, unit=unit, unit_scale=unit == "B", delay=DELAY)
     try:
         yield bar
     finally:

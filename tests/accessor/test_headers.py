@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -17,6 +18,8 @@ from support.generate.series import ct_series
 from support.generate.slide import slide
 from support.kinds import NAMES, content, kind
 from xarray_dicom.errors import DicomError, SourceChangedError
+from xarray_dicom.frames.source import FrameSource
+from xarray_dicom.reading.array import DicomArray
 
 ONE_OBJECT = [name for name in NAMES if name != "series"]
 
@@ -136,6 +139,52 @@ def test_a_replaced_object_is_not_taken_for_the_opened_one(place: str, tmp_path:
     put(second)
     with pytest.raises(SourceChangedError, match="replaced after it was opened"):
         dataset.dicom.header  # noqa: B018
+
+
+class ByNumber:
+    """A frame source that has no object to read a header from, as of a web service."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self.format = source.format
+        self.n_frames = source.n_frames
+        self.location = "https://pacs.example/studies/1.2/instances/1.2.3"
+
+
+def served_by_number(image: xr.DataArray) -> xr.DataArray:
+    """Return `image` with frame sources that have no header."""
+    handle = image.encoding["dicom"]
+    sources = tuple(map(ByNumber, handle.sources))
+    frames = replace(handle.array.frames, sources=sources)
+    image.encoding["dicom"] = replace(handle, array=DicomArray(frames))
+    return image
+
+
+WITH_HEADER = {
+    "header": lambda image: image.dicom.header,
+    "headers": lambda image: image.dicom.headers,
+    "to_rgb": lambda image: image.dicom.to_rgb(),
+    "to_highdicom": lambda image: image.dicom.to_highdicom(),
+}
+
+
+@pytest.mark.parametrize("use", WITH_HEADER)
+def test_frames_without_an_object_have_no_header(use: str) -> None:
+    image = served_by_number(opened("single").image)
+    with pytest.raises(DicomError, match="no header to read") as caught:
+        WITH_HEADER[use](image)
+    assert caught.value.location == "https://pacs.example/studies/1.2/instances/1.2.3"
+    assert str(caught.value).startswith(f"{caught.value.location}: ")
+
+
+def test_frames_without_an_object_have_all_else() -> None:
+    expected = opened("segmentation").segmentation
+    image = served_by_number(expected.copy())
+    np.testing.assert_array_equal(image.dicom.affine, expected.dicom.affine)
+    assert image.dicom.spacing == expected.dicom.spacing
+    assert image.dicom.segments.equals(expected.dicom.segments)
+    assert image.dicom.labelmap(overlap="first").shape == expected.shape[1:]
+    assert image.dicom.on_grid_of(expected).shape == expected.shape
+    assert image.dicom.mask_padding().shape == expected.shape
 
 
 @pytest.mark.parametrize("kind_of", ["BINARY", "FRACTIONAL", "LABELMAP"])

@@ -23,10 +23,10 @@ from xarray_dicom.accessor.lazy import (
     PlacedArray,
     as_slice,
     lazy_variable,
-    mapped,
+    map_pixels,
     source_positions,
 )
-from xarray_dicom.layout.geometry import AxisMatch
+from xarray_dicom.layout.grid_match import AxisMatch
 
 SHAPE = (4, 5, 6)
 
@@ -84,7 +84,7 @@ def keys(size: int) -> st.SearchStrategy[Any]:
 @given(st.tuples(*map(keys, (*SHAPE, 3))))
 def test_a_function_that_adds_an_axis(key: tuple[Any, ...]) -> None:
     source, array = counted()
-    view = mapped(source, as_triple, np.dtype(np.int64), added={"c": 3})
+    view = map_pixels(source, as_triple, np.dtype(np.int64), added={"c": 3})
     assert view.dims == ("z", "y", "x", "c")
     selected = view[key]
     assert array.read == []
@@ -100,7 +100,7 @@ def test_a_function_that_adds_an_axis(key: tuple[Any, ...]) -> None:
 @given(st.tuples(*map(keys, SHAPE)))
 def test_a_function_that_needs_an_axis_whole(key: tuple[Any, ...]) -> None:
     source, array = counted()
-    view = mapped(source, turned, np.dtype(np.int64), whole=1)
+    view = map_pixels(source, turned, np.dtype(np.int64), whole=1)
     expected = xr.Variable(view.dims, turned(array.pixels))[key]
     np.testing.assert_array_equal(view[key].values, expected.values)
     assert sum(array.read) <= source[key[:2]].size
@@ -139,8 +139,8 @@ def test_positions_where_no_match_is() -> None:
 
 
 VIEWS: dict[str, Callable[[xr.Variable], xr.Variable]] = {
-    "mapped": lambda v: mapped(v, as_triple, np.dtype(np.int64), added={"c": 3}),
-    "whole": lambda v: mapped(v, turned, np.dtype(np.int64), whole=1),
+    "mapped": lambda v: map_pixels(v, as_triple, np.dtype(np.int64), added={"c": 3}),
+    "whole": lambda v: map_pixels(v, turned, np.dtype(np.int64), whole=1),
     "placed": lambda v: lazy_variable(
         PlacedArray(v, (6, 6, 6), (AxisMatch(1, False), AxisMatch(5, True), None), 7), v.dims, {}
     ),

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.datadict import DicomDictionary
 
-from xarray_dicom.layout.dimensions import (
+from xarray_dicom.layout.dimension_names import (
     CLASSIC_KEYWORDS,
     NAMES,
     SPATIAL,
-    Arrangement,
-    arrange,
     dimension_name,
 )
+from xarray_dicom.layout.dimensions import Arrangement, arrange
 
 
 def grid(*sizes: int) -> list[NDArray[np.intp]]:
@@ -25,7 +24,7 @@ def grid(*sizes: int) -> list[NDArray[np.intp]]:
 
 
 def coordinate(arrangement: Arrangement, name: str):
-    return next(c for c in arrangement.coords if c.name == name)
+    return arrangement.coords[name]
 
 
 def value_of_each_frame(arrangement: Arrangement, name: str, plane) -> np.ndarray:
@@ -86,7 +85,7 @@ def test_functional_mri_with_correlated_time():
     )
     assert found.dims == (("temporal_position", 20),)
     assert coordinate(found, "trigger_time").dims == ("temporal_position",)
-    assert [c.name for c in found.coords] == ["temporal_position", "trigger_time"]
+    assert list(found.coords) == ["temporal_position", "trigger_time"]
 
 
 def test_times_that_jitter_from_plane_to_plane_are_coordinates():

@@ -10,8 +10,8 @@ from highdicom.spatial import get_volume_positions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.layout.geometry import PlaneGeometry
+from xarray_dicom.errors import CorruptDicomError, located
+from xarray_dicom.layout.plane_geometry import PlaneGeometry
 from xarray_dicom.layout.stack import arrange_planes, split_stacks
 
 CORPUS = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -141,8 +141,11 @@ def test_frames_of_one_plane_that_begin_elsewhere_are_told():
 
 @pytest.mark.parametrize("positions", [[[0, 0]], [], [[0, 0, np.nan]], [[0, 0, 0], [0, np.inf, 0]]])
 def test_bad_positions_are_named(positions):
-    with pytest.raises(CorruptDicomError, match=r"^here\.dcm: .*\(0020,0032\)"):
-        arrange_planes(positions, AXIAL, location="here.dcm")
+    with (
+        pytest.raises(CorruptDicomError, match=r"^here\.dcm: .*\(0020,0032\)"),
+        located("here.dcm"),
+    ):
+        arrange_planes(positions, AXIAL)
 
 
 def test_stacks_split_by_orientation_and_stack_id():

@@ -1,9 +1,9 @@
-"""The lazy highdicom object of an instance, reading through the instance's own source.
+"""Lazy highdicom objects that read through the frame source of an instance.
 
-highdicom's lazy reader needs a file: it reads an item's header, then the item, frame after
-frame, and walks over all items where there is no offset table. Here its public
-`get_raw_frame` is what reads, so that a frame is one request and every object whose frames
-this package finds will do; methods that need many frames tell which before they read them.
+highdicom's own lazy reader needs a file: it reads an item's header, then the item, frame after
+frame, and walks over all items where there is no offset table. Here its public method
+`get_raw_frame` is replaced, so that a frame is one request and the offsets of this package are
+used; methods that need many frames have them fetched together before they use them.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from pydicom.uid import UID, ParametricMapStorage, SegmentationStorage
 
 from xarray_dicom.accessor.headers import read_headers
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
-from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.prefetch import EncodedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.runtime import run
 
 Pixels = NDArray[Any]
 
-#: Newer than pydicom's table of names.
+#: Label Map Segmentation Storage, which pydicom 3.0 has no name for.
 LABEL_MAP_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
 
 
-class FetchedFrames:
-    """What the lazy kinds of image have in common: frames come from `encoded_frames`."""
+class FrameSourceMixin:
+    """Methods of the lazy kinds of image: encoded frames come from `encoded_frames`."""
 
     encoded_frames: EncodedFrames
     _stored: Pixels | None = None
 
     def get_raw_frame(self, frame_number: int, as_index: bool = False) -> bytes:
-        """Encoded bytes of one frame, as `highdicom.Image.get_raw_frame`."""
+        """Return the encoded bytes of one frame, as `highdicom.Image.get_raw_frame` does."""
         index = frame_number if as_index else frame_number - 1
         n_frames = self.encoded_frames.frames.n_frames
         if not 0 <= index < n_frames:
             kind, first = ("index", 0) if as_index else ("number", 1)
             raise IndexError(
-                f"{self.encoded_frames.frames.source.location}: no frame has the {kind} "
+                f"{self.encoded_frames.frames.location}: no frame has the {kind} "
                 f"{frame_number}; they run from {first} to {n_frames - 1 + first}"
             )
         return self.encoded_frames.read(index)
@@ -48,40 +48,56 @@ class FetchedFrames:
     def get_frames(
         self, frame_numbers: Iterable[int] | None = None, as_indices: bool = False, **options: Any
     ) -> Pixels:
-        """Frames after pixel transforms, as `highdicom.Image.get_frames`."""
-        ahead = self._ahead_of_numbers(frame_numbers, as_indices)
-        found: Pixels = super().get_frames(ahead, as_indices, **options)  # type: ignore[misc]
-        return found
+        """Return frames after pixel transforms, as `highdicom.Image.get_frames` does.
+
+        Parameters
+        ----------
+        frame_numbers
+            Numbers of the frames; all if None.
+        as_indices
+            True for numbers that count from 0.
+        **options
+            As for highdicom.
+        """
+        numbers = self._prefetch(frame_numbers, as_indices)
+        frames: Pixels = super().get_frames(numbers, as_indices, **options)  # type: ignore[misc]
+        return frames
 
     def get_stored_frames(
         self, frame_numbers: Iterable[int] | None = None, as_indices: bool = False
     ) -> Pixels:
-        """Frames as they are stored, as `highdicom.Image.get_stored_frames`."""
-        ahead = self._ahead_of_numbers(frame_numbers, as_indices)
-        found: Pixels = super().get_stored_frames(ahead, as_indices)  # type: ignore[misc]
-        return found
+        """Return stored values of frames, as `highdicom.Image.get_stored_frames` does.
+
+        Parameters
+        ----------
+        frame_numbers
+            Numbers of the frames; all if None.
+        as_indices
+            True for numbers that count from 0.
+        """
+        numbers = self._prefetch(frame_numbers, as_indices)
+        frames: Pixels = super().get_stored_frames(numbers, as_indices)  # type: ignore[misc]
+        return frames
 
     @property
     def pixel_array(self) -> Pixels:
-        """All frames as they are stored, kept once read."""
+        """Stored values of all frames, read once."""
         if self._stored is None:
             stored = self.get_stored_frames()
             self._stored = stored if len(stored) > 1 else stored[0]
         return self._stored
 
-    def _ahead_of_numbers(
-        self, frame_numbers: Iterable[int] | None, as_indices: bool
-    ) -> Iterable[int]:
+    def _prefetch(self, frame_numbers: Iterable[int] | None, as_indices: bool) -> Iterable[int]:
         first = 0 if as_indices else 1
         if frame_numbers is None:
             frame_numbers = range(first, self.encoded_frames.frames.n_frames + first)
         return self.encoded_frames.ahead(frame_numbers, lambda number: number - first)
 
-    def _fetching_ahead(self, options: dict[str, Any]) -> dict[str, Any]:
-        """`options` of a method that places frames, with those fetched that it is to place.
+    def _prefetch_placed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a method that places frames, with these frames prefetched.
 
-        highdicom has no public method that all of its volumes and matrices go through. The
-        one that there is may change: frames would then be fetched one by one.
+        No public method of highdicom is called by all that make volumes and matrices. Where the
+        private one has no such option, frames are fetched one by one.
         """
         name = "indices_iterator"
         if name not in options:
@@ -89,72 +105,73 @@ class FetchedFrames:
         return {**options, name: self.encoded_frames.ahead(options[name], lambda entry: entry[0])}
 
 
-class FetchedImage(FetchedFrames, highdicom.Image):
-    """A `highdicom.Image` whose frames are fetched as they are needed."""
+class LazyImage(FrameSourceMixin, highdicom.Image):
+    """`highdicom.Image` whose frames are fetched as they are needed."""
 
     def _get_pixels_by_frame(self, *args: Any, **options: Any) -> Pixels:
-        found: Pixels = super()._get_pixels_by_frame(*args, **self._fetching_ahead(options))
-        return found
+        pixels: Pixels = super()._get_pixels_by_frame(*args, **self._prefetch_placed(options))
+        return pixels
 
 
-class FetchedParametricMap(FetchedImage, highdicom.pm.ParametricMap):
-    """A `highdicom.pm.ParametricMap` whose frames are fetched as they are needed."""
+class LazyParametricMap(LazyImage, highdicom.pm.ParametricMap):
+    """`highdicom.pm.ParametricMap` whose frames are fetched as they are needed."""
 
 
-class FetchedSegmentation(FetchedFrames, highdicom.seg.Segmentation):
-    """A `highdicom.seg.Segmentation` whose frames are fetched as they are needed."""
+class LazySegmentation(FrameSourceMixin, highdicom.seg.Segmentation):
+    """`highdicom.seg.Segmentation` whose frames are fetched as they are needed."""
 
     def _get_pixels_by_seg_frame(self, *args: Any, **options: Any) -> Pixels:
-        found: Pixels = super()._get_pixels_by_seg_frame(*args, **self._fetching_ahead(options))
-        return found
+        pixels: Pixels = super()._get_pixels_by_seg_frame(*args, **self._prefetch_placed(options))
+        return pixels
 
 
-#: SOP classes that highdicom has a class for; all others are images.
-KINDS: dict[UID, type[FetchedImage] | type[FetchedSegmentation]] = {
-    SegmentationStorage: FetchedSegmentation,
-    LABEL_MAP_STORAGE: FetchedSegmentation,
-    ParametricMapStorage: FetchedParametricMap,
+#: Classes for SOP classes; all others are images.
+KINDS: dict[UID, type[LazyImage] | type[LazySegmentation]] = {
+    SegmentationStorage: LazySegmentation,
+    LABEL_MAP_STORAGE: LazySegmentation,
+    ParametricMapStorage: LazyParametricMap,
 }
 
 
-def open_with_highdicom(instances: Sequence[IndexedFrames]) -> FetchedImage | FetchedSegmentation:
-    """The lazy highdicom object of the one instance in `instances`.
+def open_with_highdicom(sources: Sequence[FrameSource]) -> LazyImage | LazySegmentation:
+    """Open the lazy highdicom object of an instance.
 
     Parameters
     ----------
-    instances
-        The instances that an array was opened from.
+    sources
+        Frame sources of the instances that an array was opened from: one.
 
     Returns
     -------
     highdicom.Image or highdicom.seg.Segmentation
-        Its header is read; a frame is fetched in one request, and those of a region, volume
-        or list of frames in merged, concurrent requests. It pickles.
+        Its header is read. A frame is one request; those of a region, volume or list of
+        frames are merged into concurrent requests. It pickles.
 
     Raises
     ------
     DicomError
-        If there are several instances.
+        If there are several instances, or frames without a header to read.
     UnsupportedDicomError
         If highdicom refuses the object; chains its error.
     SourceChangedError
         If the object was replaced.
     """
-    if len(instances) != 1:
+    if len(sources) != 1:
         raise DicomError(
-            f"{instances[0].source.location} is one of {len(instances)} objects of an array, and "
-            "highdicom opens one at a time: open the one you need by its own URL, or read all of "
-            "their headers with .dicom.headers"
+            f"is one of {len(sources)} objects of an array, and highdicom opens one at a time: "
+            "open the one you need by its own URL, or read all of their headers with "
+            ".dicom.headers",
+            location=sources[0].location,
         )
-    (instance,) = instances
-    (header,) = run(read_headers((instance,)))
-    kind = KINDS.get(UID(str(header.get("SOPClassUID"))), FetchedImage)
+    (frames,) = sources
+    (header,) = run(read_headers(sources))
+    kind = KINDS.get(UID(str(header.get("SOPClassUID"))), LazyImage)
     try:
         image = kind.from_dataset(header, copy=False)
     except Exception as error:
         raise UnsupportedDicomError(
-            f"{instance.source.location}: highdicom {highdicom.__version__} does not take this "
-            f"object: {error}"
+            f"highdicom {highdicom.__version__} does not take this object: {error}",
+            location=frames.location,
         ) from error
-    image.encoded_frames = EncodedFrames(instance)
+    image.encoded_frames = EncodedFrames(frames)
     return image

@@ -1,20 +1,25 @@
-"""A label map of a segmentation's masks, built frame by frame."""
+"""Label map of a segmentation's masks, painted frame by frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import xarray as xr
 
-from xarray_dicom.accessor.handle import dressed, handle_of, positions, same_part
+from xarray_dicom.accessor.handle import (
+    handle_of,
+    opened_positions,
+    select_like,
+    with_coordinates,
+)
 from xarray_dicom.accessor.lazy import lazy_variable
 from xarray_dicom.dataset import Handle
 from xarray_dicom.errors import DicomError
 from xarray_dicom.layout.frame_array import FrameArray, LabelPaint, Overlap
-from xarray_dicom.layout.placement import Placed, TileGrid
+from xarray_dicom.layout.placement import Placed
 from xarray_dicom.layout.segmentation import DESCRIPTIONS, flags
 from xarray_dicom.layout.segments import Segment
 from xarray_dicom.reading.array import DicomArray
@@ -28,7 +33,15 @@ def labelmap_of(
     segments: Sequence[int | str] | int | str | None = None,
     overlap: Overlap = "error",
 ) -> xr.DataArray:
-    """Paint the masks of `array` into one lazy label map; see `DicomAccessor.labelmap`."""
+    """Paint the masks of an array into one lazy label map.
+
+    Parameters
+    ----------
+    array
+        Masks of a BINARY segmentation, or a selection of them.
+    segments, overlap
+        As for `DicomAccessor.labelmap`.
+    """
     handle = handle_of(array)
     if overlap not in OVERLAPS:
         raise DicomError(f"overlap is {overlap!r}, but must be one of {', '.join(OVERLAPS)}")
@@ -38,20 +51,18 @@ def labelmap_of(
         raise DicomError(
             "a FRACTIONAL segmentation has no label map: threshold it, then combine its segments"
         )
-    chosen = _chosen(array, handle, segments)
-    frames = paint(handle.array.frames, handle.segments, chosen, overlap)
+    painted = _painted_segments(array, handle, segments)
+    frames = paint(handle.array.frames, handle.segments, painted, overlap)
     dims = tuple(dim for dim in handle.sizes if dim in (*SPATIAL, "frame"))
-    attrs = {**array.attrs, **flags(chosen, frames.dtype)}
+    attrs = {**array.attrs, **flags(painted, frames.dtype)}
+    preferred = array.encoding.get("preferred_chunks", {})
     encoding = {
-        "preferred_chunks": {
-            dim: size
-            for dim, size in array.encoding.get("preferred_chunks", {}).items()
-            if dim in dims
-        },
+        "preferred_chunks": {dim: size for dim, size in preferred.items() if dim in dims},
         "source": array.encoding.get("source"),
     }
     opened = lazy_variable(DicomArray(frames), dims, attrs, encoding)
-    return dressed(same_part(opened, array, handle), "labelmap", _without_segments(array))
+    part = select_like(opened, array, handle)
+    return with_coordinates(part, "labelmap", _without_segments(array))
 
 
 def _without_segments(array: xr.DataArray) -> xr.Coordinates:
@@ -61,72 +72,72 @@ def _without_segments(array: xr.DataArray) -> xr.Coordinates:
     return coords.drop_vars((described & set(coords.coords)) | along).coords
 
 
-def _chosen(
+def _painted_segments(
     array: xr.DataArray,
     handle: Handle,
     segments: Sequence[int | str] | int | str | None,
 ) -> tuple[Segment, ...]:
-    held = np.arange(len(handle.segments))[positions(array, handle, "segment")]
-    known = tuple(handle.segments[i] for i in sorted(np.atleast_1d(held).tolist()))
+    """Return the segments of an array that are named by number or label; all if none is.
+
+    Raises
+    ------
+    KeyError
+        If the array has no such segment.
+    """
+    positions = np.arange(len(handle.segments))[opened_positions(array, handle, "segment")]
+    available = tuple(handle.segments[i] for i in sorted(np.atleast_1d(positions).tolist()))
     if segments is None:
-        return known
-    one_only = isinstance(segments, str) or np.ndim(segments) == 0
-    asked = [segments] if one_only else list(cast("Sequence[int | str]", segments))
-    names = {segment.number for segment in known} | {segment.label for segment in known}
-    for one in asked:
-        if one not in names:
-            listed = ", ".join(f"{segment.number} {segment.label!r}" for segment in known)
-            raise KeyError(f"no segment {one!r}; there are {listed}")
-    return tuple(s for s in known if s.number in asked or s.label in asked)
+        return available
+    scalar = isinstance(segments, str) or np.ndim(segments) == 0
+    requested = [segments] if scalar else list(cast("Sequence[int | str]", segments))
+    names = {segment.number for segment in available} | {segment.label for segment in available}
+    for name in requested:
+        if name not in names:
+            listed = ", ".join(f"{segment.number} {segment.label!r}" for segment in available)
+            raise KeyError(f"no segment {name!r}; there are {listed}")
+    return tuple(s for s in available if s.number in requested or s.label in requested)
 
 
 def paint(
     frames: FrameArray,
-    known: tuple[Segment, ...],
-    chosen: tuple[Segment, ...],
+    segments: tuple[Segment, ...],
+    painted: tuple[Segment, ...],
     overlap: Overlap,
 ) -> FrameArray:
-    """The frame table of the label map: the masks of `chosen` on planes without segments."""
+    """Return the frames of a label map: masks on planes that have no axis of segments.
+
+    Parameters
+    ----------
+    frames
+        Frames of the segmentation, whose first outer axis is that of segments.
+    segments
+        Segments along that axis.
+    painted
+        Segments to paint.
+    overlap
+        Label of a pixel that several of them claim.
+    """
     n_planes = int(np.prod(frames.outer_shape[1:], dtype=np.int64))
-    wanted = np.isin([s.number for s in known], [s.number for s in chosen])
-    placed = _placed(frames)
-    segment, plane = np.divmod(placed.cell, n_planes)
-    kept = wanted[segment]
-    numbers = np.asarray([s.number for s in known], np.int64)
+    numbers = np.asarray([segment.number for segment in segments], np.int64)
+    is_painted = np.isin(numbers, [segment.number for segment in painted])
+    hits = frames.placement.every()
+    segment, plane = np.divmod(hits.cell, n_planes)
     labels = np.zeros(int(frames.starts[-1]), np.int64)
-    labels[placed.frame] = numbers[segment]
+    labels[hits.frame] = numbers[segment]
+    shown = is_painted[segment]
     placement = Placed(
-        placed.frame[kept].astype(np.int64),
-        plane[kept],
-        placed.y[kept].astype(np.int64),
-        placed.x[kept].astype(np.int64),
+        hits.frame[shown],
+        plane[shown],
+        hits.y[shown],
+        hits.x[shown],
         n_cells=n_planes,
         plane=frames.plane,
         tile=frames.tile,
     )
-    largest = max((s.number for s in chosen), default=0)
+    largest = max((segment.number for segment in painted), default=0)
     return replace(
         frames,
         outer_shape=frames.outer_shape[1:],
         placement=placement,
         paint=LabelPaint(labels, overlap, np.dtype(np.min_scalar_type(largest))),
-    )
-
-
-def _placed(frames: FrameArray) -> Placed:
-    """The placement frame by frame, also where it is arithmetic."""
-    placement: Any = frames.placement
-    if isinstance(placement, Placed):
-        return placement
-    assert isinstance(placement, TileGrid)
-    cells = np.arange(len(placement.planes))
-    hits = placement.find(cells, (0, placement.rows), (0, placement.columns))
-    return Placed(
-        hits.frame,
-        cells[hits.cell],
-        hits.y,
-        hits.x,
-        n_cells=len(cells),
-        plane=frames.plane,
-        tile=frames.tile,
     )

@@ -1,4 +1,4 @@
-"""Lazy views of arrays, with chunks and without."""
+"""Lazy views of arrays, chunked and not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from xarray_dicom.layout.geometry import AxisMatch
+from xarray_dicom.layout.grid_match import AxisMatch
 
 Pixels = NDArray[Any]
 
@@ -23,14 +23,22 @@ def lazy_variable(
     attrs: dict[str, Any],
     encoding: dict[str, Any] | None = None,
 ) -> xr.Variable:
-    """A variable that reads `array` when its values are asked for, and then keeps them."""
-    # As `xarray.open_dataset` wraps arrays that are not to be chunked.
+    """Wrap an array as a variable that reads its values once, when they are asked for.
+
+    Parameters
+    ----------
+    array
+        Values, read by indexing.
+    dims, attrs, encoding
+        As for `xarray.Variable`.
+    """
+    # The wrappers that `xarray.open_dataset` uses without chunks.
     lazy: Any = indexing.LazilyIndexedArray(array)
     lazy = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))  # type: ignore[no-untyped-call]
     return xr.Variable(dims, lazy, attrs, encoding)
 
 
-def mapped(
+def map_pixels(
     source: xr.Variable,
     function: Callable[[Pixels], Pixels],
     dtype: np.dtype[Any],
@@ -38,20 +46,25 @@ def mapped(
     added: dict[str, int] | None = None,
     whole: int = 0,
 ) -> xr.Variable:
-    """Apply `function` to the pixels of `source` when they are read.
+    """Apply a function to the pixels of a variable when they are read.
 
     Parameters
     ----------
     source
-        The pixels, in memory, lazy or chunked.
+        Pixels, in memory, lazy or chunked.
     function
-        From an array to one of the same shape, with `added` at its end. Must be picklable.
+        Picklable function from an array to one of the same shape, with `added` at its end.
     dtype
         Type of the result.
     added
         Sizes of the dimensions that `function` adds, by name.
     whole
-        How many of the last dimensions of `source` it needs whole.
+        Number of last dimensions of `source` that `function` needs whole.
+
+    Returns
+    -------
+    Variable
+        Chunked as `source`, lazy where it has no chunks, with its attributes.
     """
     added = added or {}
     dims = (*source.dims, *added)
@@ -70,7 +83,7 @@ def mapped(
 
 
 class ViewArray(BackendArray):
-    """An array that answers orthogonal selections by reading another one."""
+    """Array that answers orthogonal selections by reading another one."""
 
     shape: tuple[int, ...]
 
@@ -78,10 +91,10 @@ class ViewArray(BackendArray):
         # xarray's adapter fails for empty slices with a negative step.
         if not isinstance(key, indexing.VectorizedIndexer):
             return self._read(key.tuple)
-        found: Pixels = indexing.explicit_indexing_adapter(
+        pixels: Pixels = indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
-        return found
+        return pixels
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Pixels:
         """Read without blocking the caller's event loop."""
@@ -92,7 +105,15 @@ class ViewArray(BackendArray):
 
 
 class MappedArray(ViewArray):
-    """A function of each pixel, applied to what is read; parameters as those of `mapped`."""
+    """Array of a function of each pixel of another one.
+
+    Parameters
+    ----------
+    source, function, dtype, whole
+        As for `map_pixels`.
+    added
+        Sizes of the dimensions that `function` adds.
+    """
 
     def __init__(
         self,
@@ -111,18 +132,18 @@ class MappedArray(ViewArray):
         self.dtype = dtype
 
     def _read(self, key: tuple[Any, ...]) -> Pixels:
-        free = self.source.ndim - self.whole
-        picked = self.source[key[:free]].values if free else self.source.values
-        kept = picked.ndim - self.whole
-        mapped = self.function(picked)
-        # One axis after another is orthogonal indexing; from the end, since integers drop theirs.
-        for axis, own in reversed(list(enumerate(key[free:], kept))):
-            mapped = mapped[(slice(None),) * axis + (own,)]
-        return mapped
+        n_selected = self.source.ndim - self.whole
+        selected = self.source[key[:n_selected]].values if n_selected else self.source.values
+        first_whole = selected.ndim - self.whole
+        result = self.function(selected)
+        # Orthogonal indexing is one axis after another; from the last, as integers drop theirs.
+        for axis, key_of_axis in reversed(list(enumerate(key[n_selected:], first_whole))):
+            result = result[(slice(None),) * axis + (key_of_axis,)]
+        return result
 
 
 class PlacedArray(ViewArray):
-    """An array on a larger or smaller grid: padded, cropped and reversed, never resampled.
+    """Array on another grid: padded, cropped and reversed, never resampled.
 
     Parameters
     ----------
@@ -150,32 +171,33 @@ class PlacedArray(ViewArray):
         self.dtype = source.dtype
 
     def _read(self, key: tuple[Any, ...]) -> Pixels:
-        asked = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
-        dropped = tuple(
+        indices = [np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)]
+        without_integers = tuple(
             0 if not isinstance(k, slice) and np.ndim(k) == 0 else slice(None) for k in key
         )
-        out = np.full([len(positions) for positions in asked], self.fill, self.dtype)
-        inside = []
-        into = []
-        for positions, match, size in zip(asked, self.matches, self.source.shape, strict=True):
-            own = source_positions(positions, match)
-            there = np.flatnonzero((own >= 0) & (own < size))
-            inside.append(own[there])
-            into.append(there)
-        if all(len(there) for there in into):
-            out[np.ix_(*into)] = self.source[tuple(as_slice(own) for own in inside)].values
-        return out[dropped]
+        out = np.full([len(index) for index in indices], self.fill, self.dtype)
+        read_from = []
+        write_to = []
+        for index, match, size in zip(indices, self.matches, self.source.shape, strict=True):
+            positions = source_positions(index, match)
+            inside = np.flatnonzero((positions >= 0) & (positions < size))
+            read_from.append(positions[inside])
+            write_to.append(inside)
+        if all(len(inside) for inside in write_to):
+            key_of_source = tuple(as_slice(positions) for positions in read_from)
+            out[np.ix_(*write_to)] = self.source[key_of_source].values
+        return out[without_integers]
 
 
 def source_positions(grid: NDArray[np.int64], match: AxisMatch | None) -> NDArray[np.int64]:
-    """Positions in the source of positions on the grid; may lie outside of it."""
+    """Return the positions in a source of positions on a grid; they may lie outside of it."""
     if match is None:
         return grid
     return match.offset - grid if match.flip else grid - match.offset
 
 
 def as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """An arithmetic progression as a slice, which stays lazy and cheap."""
+    """Return an arithmetic progression as a slice, which stays lazy; else the positions."""
     if len(positions) == 0:
         return slice(0, 0)
     steps = np.diff(positions)

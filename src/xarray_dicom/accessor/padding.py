@@ -1,4 +1,4 @@
-"""Padding masked: pixels that were added to fill a rectangle, as NaN."""
+"""Masks of padding: pixels that fill a rectangle up become NaN."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_dicom.accessor.handle import dressed, handle_of, same_part
-from xarray_dicom.accessor.lazy import lazy_variable, mapped
+from xarray_dicom.accessor.handle import handle_of, select_like, with_coordinates
+from xarray_dicom.accessor.lazy import lazy_variable, map_pixels
 from xarray_dicom.dataset import Handle
 from xarray_dicom.pixels.transform import FrameIndex, Stored, Transform
 from xarray_dicom.reading.array import DicomArray
@@ -20,16 +20,16 @@ Pixels = NDArray[Any]
 
 @dataclass(frozen=True)
 class PaddingMask:
-    """NaN where pixels are padding (PS3.3 C.7.5.1.1.2).
+    """Function of pixels that gives NaN for padding (PS3.3 C.7.5.1.1.2).
 
     Attributes
     ----------
     low, high
-        First and last value that is padding, in the array's values.
+        First and last value that is padding, among the array's values.
     dtype
         Type of the result.
     samples
-        Whether the last axis holds samples, which are padding together or not at all.
+        True for a last axis of samples, which are padding together or not at all.
     """
 
     low: float
@@ -46,13 +46,13 @@ class PaddingMask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unpadded:
-    """A transform of stored values that gives NaN for padding.
+class PaddingTransform:
+    """Transform of stored values that gives NaN for padding.
 
     Attributes
     ----------
     transform
-        Of all other values; gives floats.
+        Transform of all other values; gives floats.
     low, high
         First and last stored value that is padding.
     """
@@ -67,7 +67,7 @@ class Unpadded:
         return self.transform.dtype
 
     def apply(self, stored: Pixels, frame: FrameIndex, out: Pixels | None = None) -> Pixels:
-        """Transform frames; see `Transform.apply`."""
+        """Transform frames; parameters as for `Transform.apply`."""
         padding = (stored >= self.low) & (stored <= self.high)
         values = self.transform.apply(stored, frame, out)
         values[padding] = np.nan
@@ -75,12 +75,12 @@ class Unpadded:
 
 
 def mask_padding(image: xr.DataArray) -> xr.DataArray:
-    """`image` with NaN where the Pixel Padding Value stands.
+    """Replace the Pixel Padding Value of an image by NaN.
 
     Raises
     ------
     DicomError
-        If the object that `image` was opened from isn't known any more.
+        If an operation dropped the handle of the object that it was opened from.
     """
     value = image.attrs.get("pixel_padding_value")
     if value is None:
@@ -92,21 +92,23 @@ def mask_padding(image: xr.DataArray) -> xr.DataArray:
     if isinstance(handle.array.frames.transform, Stored):
         if handle.linear is not None:
             slope, intercept = dtype.type(handle.linear.slope), dtype.type(handle.linear.intercept)
-            # The same arithmetic as decoding, so that equal stored values stay equal.
+            # The arithmetic of CF decoding, so that the ends equal what it made of them.
             low, high = sorted(float(dtype.type(end) * slope + intercept) for end in (low, high))
         ordered = image.transpose(..., "c") if "c" in image.dims else image
         mask = PaddingMask(low, high, dtype, "c" in image.dims)
-        masked = mapped(ordered.variable, mask, dtype, whole=int("c" in image.dims))
+        masked = map_pixels(ordered.variable, mask, dtype, whole=int("c" in image.dims))
         masked = masked.transpose(*image.dims)
     else:
-        masked = _reread(image, handle, low, high)
+        masked = _mask_while_reading(image, handle, low, high)
     masked.encoding = dict(image.encoding)
-    return dressed(masked, image.name, image.coords)
+    return with_coordinates(masked, image.name, image.coords)
 
 
-def _reread(image: xr.DataArray, handle: Handle, low: float, high: float) -> xr.Variable:
-    """Mask stored values while reading, where their transform can't be undone."""
+def _mask_while_reading(
+    image: xr.DataArray, handle: Handle, low: float, high: float
+) -> xr.Variable:
+    """Mask stored values while they are read, where their transform has no inverse."""
     frames = handle.array.frames
-    frames = replace(frames, transform=Unpadded(frames.transform, low, high))
+    frames = replace(frames, transform=PaddingTransform(frames.transform, low, high))
     opened = lazy_variable(DicomArray(frames), tuple(handle.sizes), dict(image.attrs))
-    return same_part(opened, image, handle)
+    return select_like(opened, image, handle)

@@ -1,4 +1,4 @@
-"""The command ``xarray-dicom``: one module for each of its commands."""
+"""Command ``xarray-dicom``: a module for each of its subcommands."""
 
 from xarray_dicom.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Arguments that all commands take: which objects, and how their stores are asked."""
+"""Arguments of all subcommands: objects, and options of their stores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-#: What makes each kind of store ask for no credentials; all others have none to ask for.
+#: Storage options for access without credentials, by protocol; others need none.
 ANONYMOUS: dict[str, dict[str, Any]] = {
     "s3": {"anon": True},
     "s3a": {"anon": True},
@@ -21,7 +21,7 @@ ANONYMOUS: dict[str, dict[str, Any]] = {
 
 
 def add_objects(parser: argparse.ArgumentParser) -> None:
-    """Add what names objects."""
+    """Add the arguments that name objects and options of their stores."""
     parser.add_argument(
         "urls",
         nargs="+",
@@ -44,8 +44,9 @@ def add_objects(parser: argparse.ArgumentParser) -> None:
 
 
 def storage_options(url: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of the filesystem that serves `url`."""
-    return {**_anonymous(url, arguments.anon), **dict(arguments.storage_option)}
+    """Return the keywords of the filesystem of a URL."""
+    anonymous = _anonymous(url) if arguments.anon else {}
+    return {**anonymous, **dict(arguments.storage_option)}
 
 
 def _storage_option(text: str) -> tuple[str, Any]:
@@ -58,10 +59,8 @@ def _storage_option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _anonymous(url: str, wanted: bool) -> dict[str, Any]:
-    """Options for anonymous access to `url`; those of links behind the first are nested."""
+def _anonymous(url: str) -> dict[str, Any]:
+    """Return the options for anonymous access to a URL; those of further links are nested."""
     first, *rest = (link.partition("://")[0] for link in url.split("::"))
-    if not wanted:
-        return {}
-    behind = {protocol: ANONYMOUS[protocol] for protocol in rest if protocol in ANONYMOUS}
-    return {**ANONYMOUS.get(first, {}), **behind}
+    nested = {protocol: ANONYMOUS[protocol] for protocol in rest if protocol in ANONYMOUS}
+    return {**ANONYMOUS.get(first, {}), **nested}

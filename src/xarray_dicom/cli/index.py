@@ -1,4 +1,4 @@
-"""``xarray-dicom index``: open objects once, so that every later open is quick."""
+"""Subcommand ``xarray-dicom index``: fill the index cache, so that every later open is quick."""
 
 from __future__ import annotations
 
@@ -17,52 +17,56 @@ from xarray_dicom.index_cache.cache import SIDECAR, BlobCache, cache_to_fill
 from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.opening import FIRST_OF_MANY
 from xarray_dicom.progress import Progress, progress
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import ByteSource, expand, list_folder
 
-#: Objects that are opened at a time, unless told otherwise.
+#: Objects that are opened at a time by default.
 JOBS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An object to index.
+    """Object to index.
 
     Attributes
     ----------
-    source, cache
-        The object, and where to keep what is found of it.
-    alone
-        Whether it was named by itself, so that it may be a prefix.
+    source
+        The object.
+    cache
+        Cache that its record goes to.
+    may_be_prefix
+        True for an object that a URL names alone: it may be a prefix after all.
     """
 
     source: ByteSource
     cache: BlobCache
-    alone: bool
+    may_be_prefix: bool
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of objects.
+    """Results of all jobs.
 
     Attributes
     ----------
-    indexed, known
-        How many were opened and kept, and how many had been before.
+    indexed
+        Number of objects that were opened and recorded.
+    recorded_before
+        Number of objects that had a record.
     failed
-        What went wrong, one line for each object.
+        One line for each object that failed.
     prefixes
-        What turned out to be no object.
+        Jobs that turned out to be prefixes.
     """
 
     indexed: int = 0
-    known: int = 0
+    recorded_before: int = 0
     failed: list[str] = field(default_factory=list)
     prefixes: list[Job] = field(default_factory=list)
 
 
-def add_to(commands: Commands) -> None:
-    """Add the command to those of the program."""
+def add_parser(commands: Commands) -> None:
+    """Add the subcommand to the program."""
     parser = commands.add_parser(
         "index",
         help="keep what opening finds, for whole cohorts",
@@ -90,34 +94,38 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument(
         "--jobs",
-        type=_jobs,
+        type=_positive_integer,
         default=JOBS,
         metavar="N",
         help=f"objects opened at a time (default {JOBS})",
     )
-    parser.set_defaults(command=index)
+    parser.set_defaults(command=index_objects)
 
 
-def index(arguments: argparse.Namespace) -> int:
-    """Fill the cache; 1 if something could not be opened or kept."""
+def index_objects(arguments: argparse.Namespace) -> int:
+    """Fill the index cache; return 1 if an object could not be opened or recorded."""
     with warnings.catch_warnings():
-        # What is noticed of an object is kept with it, and told to whoever opens it.
+        # Warnings are recorded with the object, and drawn by whoever opens it.
         warnings.simplefilter("ignore")
         tally = run(_index_all(arguments))
     for line in dict.fromkeys(tally.failed):
         print(f"error: {line}", file=sys.stderr)
-    told = f"{tally.indexed:,} indexed, {tally.known:,} known already, {len(tally.failed):,} failed"
-    print(told)
+    print(
+        f"{tally.indexed:,} indexed, {tally.recorded_before:,} known already, "
+        f"{len(tally.failed):,} failed"
+    )
     return int(bool(tally.failed))
 
 
-def _jobs(text: str) -> int:
+def _positive_integer(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of objects")
     return int(text)
 
 
 async def _index_all(arguments: argparse.Namespace) -> Tally:
+    # Many objects are opened at a time, which the calling thread can't.
+    await enter_loop()
     tally = Tally()
     jobs = []
     for url in arguments.urls:
@@ -126,25 +134,25 @@ async def _index_all(arguments: argparse.Namespace) -> Tally:
         except Exception as error:
             tally.failed.append(one_line(error))
     await _index(jobs, arguments, tally)
-    below = []
+    jobs = []
     for prefix in tally.prefixes:
         try:
-            found = await list_folder(prefix.source, skip=(SUFFIX,))
-            below += [Job(source, prefix.cache, alone=False) for source in found]
+            sources = await list_folder(prefix.source, skip=(SUFFIX,))
+            jobs += [Job(source, prefix.cache, may_be_prefix=False) for source in sources]
         except Exception as error:
             tally.failed.append(one_line(error))
-    await _index(below, arguments, tally)
+    await _index(jobs, arguments, tally)
     return tally
 
 
 async def _jobs_of(url: str, arguments: argparse.Namespace) -> list[Job]:
     sources = await expand(url, storage_options(url, arguments), skip=(SUFFIX,))
     cache = cache_to_fill(sources[0], SIDECAR if arguments.sidecar else arguments.cache)
-    return [Job(source, cache, alone=len(sources) == 1) for source in sources]
+    return [Job(source, cache, may_be_prefix=len(sources) == 1) for source in sources]
 
 
 async def _index(jobs: Sequence[Job], arguments: argparse.Namespace, tally: Tally) -> None:
-    """Do `jobs`, so many at a time."""
+    """Run jobs, ``arguments.jobs`` of them at a time."""
     if not jobs:
         return
     queue = iter(jobs)
@@ -154,15 +162,28 @@ async def _index(jobs: Sequence[Job], arguments: argparse.Namespace, tally: Tall
 
 
 async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -> None:
+    """Run jobs of a queue that several workers share.
+
+    Parameters
+    ----------
+    queue
+        Jobs that nobody has begun.
+    scan
+        True to find the frames of objects without an offset table.
+    tally
+        Where results are counted.
+    bar
+        Advanced by one with each job.
+    """
     for job in queue:
         try:
             if await _index_one(job.source, job.cache, scan):
                 tally.indexed += 1
             else:
-                tally.known += 1
+                tally.recorded_before += 1
         except Exception as error:
-            # What is no object may be a prefix, as for the engine.
-            if job.alone and isinstance(error, FileNotFoundError | IsADirectoryError):
+            # As for the engine, a URL that is no object may be a prefix.
+            if job.may_be_prefix and isinstance(error, FileNotFoundError | IsADirectoryError):
                 tally.prefixes.append(job)
             else:
                 tally.failed.append(one_line(error))
@@ -170,22 +191,37 @@ async def _work(queue: Iterator[Job], scan: bool, tally: Tally, bar: Progress) -
 
 
 async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
-    """Keep what opening `source` finds; False if that was known.
+    """Open and record one object.
+
+    Parameters
+    ----------
+    source
+        The object.
+    cache
+        Cache that its record goes to.
+    scan
+        True to find its frames if it has no offset table.
+
+    Returns
+    -------
+    bool
+        False if it had a record.
 
     Raises
     ------
     DicomError, OSError
-        If it can't be opened, or nothing can be kept of it.
+        If it can't be opened or recorded.
     """
     opened = await recall(source, cache)
     if opened is not None and (opened.frames.has_offsets or not scan):
         return False
     if opened is None:
-        opened, kept = await learn(source, cache, first=FIRST_OF_MANY)
-        if not kept:
+        opened, recorded = await learn(source, cache, first=FIRST_OF_MANY)
+        if not recorded:
             raise DicomError(
-                f"{source.location}: nothing is kept of it: its store tells no version of "
-                "objects, or its frames are arranged by something that is not to be kept"
+                "nothing is kept of it: its store tells no version of objects, or its frames are "
+                "arranged by something that is not to be kept",
+                location=source.location,
             )
     if scan:
         await opened.frames.frame_offsets()

@@ -1,4 +1,4 @@
-"""``xarray-dicom info``: what an object holds, told from its header."""
+"""Subcommand ``xarray-dicom info``: images and storage of objects, from their headers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError, DicomWarning
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.opening import OpenOptions, open_images
 from xarray_dicom.parsing.inflated import InflatedSource
@@ -30,26 +31,36 @@ OFFSET_TABLES: dict[type, str] = {
     SingleFrame: "not needed: one frame",
 }
 
-#: SOP classes newer than pydicom's table of names.
+#: Names of SOP classes that pydicom 3.0 has no name for.
 NEWER_CLASSES = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image of an object, as opened."""
+    """Image of an object, as opened.
+
+    Attributes
+    ----------
+    attrs
+        Attributes of its dataset.
+    array
+        Its variable.
+    handle
+        Handle of the variable.
+    """
 
     attrs: Mapping[Any, Any]
     array: xr.DataArray
     handle: Handle
 
     @property
-    def sources(self) -> tuple[IndexedFrames, ...]:
-        """The instances that its frames lie in."""
+    def sources(self) -> tuple[FrameSource, ...]:
+        """Frame sources of its instances."""
         return self.handle.sources
 
 
-def add_to(commands: Commands) -> None:
-    """Add the command to those of the program."""
+def add_parser(commands: Commands) -> None:
+    """Add the subcommand to the program."""
     parser = commands.add_parser(
         "info",
         help="what objects hold",
@@ -58,11 +69,11 @@ def add_to(commands: Commands) -> None:
     )
     add_objects(parser)
     parser.add_argument("--group", metavar="NAME", help="show this image alone, for example scale2")
-    parser.set_defaults(command=info)
+    parser.set_defaults(command=show_objects)
 
 
-def info(arguments: argparse.Namespace) -> int:
-    """Print what each object holds; 1 if one could not be opened."""
+def show_objects(arguments: argparse.Namespace) -> int:
+    """Describe each object; return 1 if one could not be opened."""
     failed = False
     for number, url in enumerate(arguments.urls):
         try:
@@ -81,56 +92,62 @@ def info(arguments: argparse.Namespace) -> int:
 def describe(
     url: str, storage_options: Mapping[str, Any] | None = None, group: str | None = None
 ) -> Iterator[str]:
-    """Lines that tell what the object at `url` holds.
+    """Yield the lines that describe the object at a URL.
 
     Parameters
     ----------
     url
-        Anything that the engine opens by name.
+        URL or path that the engine opens.
     storage_options, group
-        As in `xarray.open_dataset`.
+        As for the engine.
 
     Raises
     ------
     DicomError, OSError
-        As opening does.
+        As the engine does.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         datasets, sources = _open(url, storage_options, group)
         images = {path: _image(dataset) for path, dataset in datasets.items() if dataset.data_vars}
-        facts = {path: list(_facts(image)) for path, image in images.items()}
+        properties = {path: list(_properties(image)) for path, image in images.items()}
     yield display(url)
     yield from _columns(_transport(sources), indent=2)
-    for path, found in facts.items():
+    for path, rows in properties.items():
         yield f"  group {path}"
-        yield from _columns(found, indent=4)
-    # Warnings of libraries may quote values of the header, and so name a patient.
-    ours = (str(one.message) for one in caught if issubclass(one.category, DicomWarning))
-    for message in dict.fromkeys(ours):
+        yield from _columns(rows, indent=4)
+    # Warnings of libraries are left out: they may quote values of the header, and so a name.
+    messages = [str(w.message) for w in caught if issubclass(w.category, DicomWarning)]
+    for message in dict.fromkeys(messages):
         yield f"  warning: {message}"
 
 
 def _open(
     url: str, storage_options: Mapping[str, Any] | None, group: str | None
 ) -> tuple[dict[str, xr.Dataset], list[RecordingSource]]:
-    """The images at `url`, and its objects with an account of what opening asked of them."""
+    """Open the images at a URL.
+
+    Returns
+    -------
+    tuple
+        Datasets by path, and the objects with a record of the requests that opening made.
+    """
     options = OpenOptions(group=group)
 
     def opened(
-        found: Iterable[ByteSource], *, alone: bool
+        sources: Iterable[ByteSource], *, is_one_object: bool
     ) -> tuple[dict[str, xr.Dataset], list[RecordingSource]]:
-        sources = [RecordingSource(source) for source in found]
-        return open_images(sources[0] if alone else sources, options), sources
+        recorded = [RecordingSource(source) for source in sources]
+        return open_images(recorded[0] if is_one_object else recorded, options), recorded
 
-    named = run(expand(url, storage_options, skip=(SUFFIX,)))
+    sources = run(expand(url, storage_options, skip=(SUFFIX,)))
     try:
-        return opened(named, alone=len(named) == 1)
+        return opened(sources, is_one_object=len(sources) == 1)
     except (FileNotFoundError, IsADirectoryError):
-        if len(named) > 1:
+        if len(sources) > 1:
             raise
-        # Like the engine: what is no object may be a prefix.
-        return opened(run(list_folder(named[0], skip=(SUFFIX,))), alone=False)
+        # As for the engine, a URL that is no object may be a prefix.
+        return opened(run(list_folder(sources[0], skip=(SUFFIX,))), is_one_object=False)
 
 
 def _image(dataset: xr.Dataset) -> Image:
@@ -158,66 +175,68 @@ def _dimensions(image: Image) -> str:
 
 def _spacing(image: Image) -> str:
     array = image.array
-    told = []
+    texts = []
     for dim in ("z", "y", "x"):
         if array.sizes.get(dim, 0) < 2 or dim not in array.coords:
             continue
-        # One axis at a time: an uneven one says so, and the others are told all the same.
+        # One axis at a time, so that an uneven one does not hide the spacing of the others.
         line = array.isel(dict.fromkeys(set(array.dims) - {dim}, 0))
         try:
-            told.append(f"{dim} {line.dicom.spacing[dim]:g} mm")
+            texts.append(f"{dim} {line.dicom.spacing[dim]:g} mm")
         except DicomError as error:
-            told.append(str(error))
-    return ", ".join(told) or "not known"
+            texts.append(str(error))
+    return ", ".join(texts) or "not known"
 
 
 def _frames(image: Image) -> str:
     rows, columns = image.handle.array.frames.tile
-    total = sum(instance.n_frames for instance in image.sources)
+    total = sum(frames.n_frames for frames in image.sources)
     return f"{total:,} of {rows:,} × {columns:,}"
 
 
-def _offset_table(instance: IndexedFrames) -> str:
-    if isinstance(instance.source, InflatedSource):
+def _offset_table(frames: FrameSource) -> str:
+    if not isinstance(frames, IndexedFrames):
+        return "none: frames come by number"
+    if isinstance(frames.source, InflatedSource):
         return "none: deflated as a whole"
-    if not instance.has_offsets:
+    if not frames.has_offsets:
         return "none: scanned at first read"
-    offsets = run(instance.frame_offsets())
+    offsets = run(frames.frame_offsets())
     return offsets.table if isinstance(offsets, ExactOffsets) else OFFSET_TABLES[type(offsets)]
 
 
-def _each(tell: Callable[[IndexedFrames], str]) -> Callable[[Image], str]:
-    """What `tell` says of the instances of an image, each answer once."""
-    return lambda image: "; ".join(dict.fromkeys(tell(instance) for instance in image.sources))
+def _of_each(describe_frames: Callable[[FrameSource], str]) -> Callable[[Image], str]:
+    """Return a function that lists the distinct descriptions of an image's frame sources."""
+    return lambda image: "; ".join(dict.fromkeys(map(describe_frames, image.sources)))
 
 
-#: What is shown of an image, in this order; None is left out.
-FACTS: tuple[tuple[str, Callable[[Image], str | None]], ...] = (
+#: Properties of an image in the order in which they are shown; None is left out.
+PROPERTIES: tuple[tuple[str, Callable[[Image], str | None]], ...] = (
     ("kind", _kind),
     ("variable", lambda image: str(image.array.name)),
     ("dimensions", _dimensions),
     ("type", lambda image: str(image.array.dtype)),
     ("spacing", _spacing),
     ("coordinates", lambda image: image.array.attrs.get("coordinate_system")),
-    ("transfer syntax", _each(lambda instance: UID(instance.format.transfer_syntax).name)),
-    ("photometric", _each(lambda instance: instance.format.photometric)),
+    ("transfer syntax", _of_each(lambda frames: UID(frames.format.transfer_syntax).name)),
+    ("photometric", _of_each(lambda frames: frames.format.photometric)),
     ("frames", _frames),
-    ("offset table", _each(_offset_table)),
+    ("offset table", _of_each(_offset_table)),
 )
 
 
-def _facts(image: Image) -> Iterator[tuple[str, str]]:
-    for name, tell in FACTS:
-        told = tell(image)
-        if told is not None:
-            yield name, told
+def _properties(image: Image) -> Iterator[tuple[str, str]]:
+    for name, describe_image in PROPERTIES:
+        text = describe_image(image)
+        if text is not None:
+            yield name, text
     for position, segment in enumerate(image.handle.segments):
         yield "" if position else "segments", f"{segment.number} {segment.label}"
 
 
 def _columns(rows: Iterable[tuple[str, str]], *, indent: int) -> Iterator[str]:
-    for name, told in rows:
-        yield f"{'':{indent}}{name:<18}{told}"
+    for name, text in rows:
+        yield f"{'':{indent}}{name:<18}{text}"
 
 
 def _count(number: int, noun: str) -> str:

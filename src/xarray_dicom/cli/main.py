@@ -1,4 +1,4 @@
-"""The command line."""
+"""Entry point of the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xarray_dicom.cli import index, info
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run a subcommand.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if something could not be done for an object. Wrong usage exits with 2.
+        Exit code: 0, or 1 if something failed for an object. Wrong usage exits with 2.
     """
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -39,5 +39,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=release)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (info, index):
-        command.add_to(commands)
+        command.add_parser(commands)
     return parser

@@ -1,4 +1,4 @@
-"""Text that may be shown on a terminal."""
+"""Text that is safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from xarray_dicom.storage import display
 
 _URL = re.compile(r"\w[\w+.\-]*://[^\s'\"<>]+")
 
-#: Errors whose message says enough without their name.
-TOLD = (DicomError, OSError, ValueError, ImportError)
+#: Errors whose message is enough without the name of their class.
+NAMELESS = (DicomError, OSError, ValueError, ImportError)
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, in one line without secrets."""
+    """Return the message of an error in one line, without secrets."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
-    if not text or not isinstance(error, TOLD):
+    if not text or not isinstance(error, NAMELESS):
         text = f"{type(error).__name__}: {text}"
-    # Messages of libraries quote URLs with their queries, which may hold a signature.
+    # Libraries quote URLs with their queries, which may hold a signature.
     shown = _URL.sub(lambda url: display(url.group()), " ".join(text.split()))
     return printable(shown)
 
 
 def printable(line: str) -> str:
-    """`line` without control characters: labels come from files, and terminals obey them."""
+    """Return a line without control characters, which terminals obey: labels come from files."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
     )

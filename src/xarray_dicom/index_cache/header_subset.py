@@ -20,7 +20,7 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
 
 from xarray_dicom.layout.attributes import SHOWN
-from xarray_dicom.layout.dimensions import CLASSIC_KEYWORDS, SPATIAL
+from xarray_dicom.layout.dimension_names import CLASSIC_KEYWORDS, SPATIAL
 from xarray_dicom.parsing.elements import Path
 from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, LONG_VRS, UNDEFINED_LENGTH
 from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, UNIT_PATH, tag

@@ -1,1 +1,1 @@
-"""What frames mean: axes, coordinates, and where each frame belongs; no I/O, no xarray."""
+"""Meaning of frames: axes, coordinates and the place of each frame; no I/O, no xarray."""

@@ -1,4 +1,4 @@
-"""Which header attributes a dataset shows: an allow-list, so that no patient is ever named."""
+"""Header attributes that a dataset shows: an allow-list, so that no patient is ever named."""
 
 from __future__ import annotations
 
@@ -71,35 +71,35 @@ _NUMBERS = {keyword: tag(keyword) for keyword in SHOWN}
 def dataset_attributes(
     datasets: Sequence[Dataset], conversions: Conversions | None = None
 ) -> dict[str, Any]:
-    """The shown attributes that all `datasets` agree on, as str, int, float or flat lists.
+    """Return the shown attributes that all `datasets` agree on, as str, int, float or flat lists.
 
     Parameters
     ----------
     datasets
-        Of the instances of an image.
+        Headers of the instances of an image.
     conversions
-        What was converted already.
+        Values converted before.
     """
     first, *others = datasets
-    known = Conversions() if conversions is None else conversions
+    cache = Conversions() if conversions is None else conversions
     attrs = {}
     for keyword, number in _NUMBERS.items():
-        value = _shown(first, number, known)
-        if value is not None and all(_shown(other, number, known) == value for other in others):
+        value = _shown(first, number, cache)
+        if value is not None and all(_shown(other, number, cache) == value for other in others):
             attrs[keyword] = list(value) if isinstance(value, list) else value
     return attrs
 
 
-def _shown(dataset: Dataset, number: int, known: Conversions) -> Any:
+def _shown(dataset: Dataset, number: int, cache: Conversions) -> Any:
     try:
-        return known.once(dataset, number, "shown", lambda: _plain(dataset[number].value))
+        return cache.once(dataset, number, "shown", lambda: _plain(dataset[number].value))
     except VALUE_ERRORS:
-        # What pydicom can't take for a value is not worth losing the image for.
+        # A value that pydicom can't convert is not worth losing the image for.
         return None
 
 
 def _plain(value: Any) -> Any:
-    """`value` as a netCDF attribute can hold it; None if it can't, or is empty."""
+    """Return a value as a netCDF attribute can hold it; None if it can't, or is empty."""
     if value is None or value == "":
         return None
     if isinstance(value, (list, tuple, MultiValue)):

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.frameset import FrameSet
+from xarray_dicom.layout.frame_set import FrameSet
+from xarray_dicom.warn import warn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Whole:
-    """A SOP instance, or the parts of one that was split.
+class JoinedInstance:
+    """A SOP instance, or the parts of a concatenation joined to the instance it was.
 
     Attributes
     ----------
     parts
-        In the order of their frames.
+        The instances, in the order of their frames.
     first_frames
-        For each part the number of its first frame in the whole.
+        For each part the number of its first frame in the joined instance, from 0.
     """
 
     parts: tuple[Instance, ...]
@@ -31,17 +31,22 @@ class Whole:
 
     @property
     def first(self) -> Instance:
-        """The part that speaks for all."""
+        """First part, whose header stands for all."""
         return self.parts[0]
 
     @property
+    def location(self) -> str:
+        """Location of the first part."""
+        return self.first.location
+
+    @property
     def frames(self) -> FrameSet:
-        """All frames that are there."""
+        """All frames that are stored."""
         return FrameSet.of(self.parts)
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """Number in the whole of every frame that is there."""
+        """Number in the joined instance of every frame that is stored."""
         return np.concatenate(
             [
                 first + np.arange(part.frames.n_frames, dtype=np.int64)
@@ -50,8 +55,8 @@ class Whole:
         )
 
 
-def join(opened: Sequence[Instance]) -> list[Whole]:
-    """Put the parts of concatenations together; other instances are wholes by themselves.
+def join(instances: Sequence[Instance]) -> list[JoinedInstance]:
+    """Join the parts of concatenations; other instances stay by themselves.
 
     Raises
     ------
@@ -64,47 +69,48 @@ def join(opened: Sequence[Instance]) -> list[Whole]:
         If a part is missing; its frames read as fill.
     """
     groups: dict[str, list[Instance]] = {}
-    for position, one in enumerate(opened):
-        uid = one.get("ConcatenationUID")
-        groups.setdefault(str(uid) if uid else f"#{position}", []).append(one)
+    for position, instance in enumerate(instances):
+        uid = instance.get("ConcatenationUID")
+        groups.setdefault(str(uid) if uid else f"#{position}", []).append(instance)
     return [
-        Whole((members[0],), (0,)) if uid.startswith("#") else _joined(members)
+        JoinedInstance((members[0],), (0,)) if uid.startswith("#") else _joined(members)
         for uid, members in groups.items()
     ]
 
 
-def _joined(members: list[Instance]) -> Whole:
-    ordered = sorted(members, key=lambda one: (_offset(one), _number(one)))
-    numbers = [_number(one) for one in ordered]
+def _joined(members: list[Instance]) -> JoinedInstance:
+    ordered = sorted(members, key=lambda part: (_offset(part), _number(part)))
+    numbers = [_number(part) for part in ordered]
     first = ordered[0]
     end = 0
     offsets = []
-    for one, two in zip(ordered, numbers, strict=True):
-        stated = one.dataset.get("ConcatenationFrameOffsetNumber")
+    for part, number in zip(ordered, numbers, strict=True):
+        stated = part.dataset.get("ConcatenationFrameOffsetNumber")
         offset = end if stated is None else int(stated)
-        if offset < end or numbers.count(two) > 1:
+        if offset < end or numbers.count(number) > 1:
             raise CorruptDicomError(
-                f"{one.location}: part {two} of concatenation {one.dataset.ConcatenationUID} "
-                "stands twice, or shares frames with another part"
+                f"part {number} of concatenation {part.dataset.ConcatenationUID} stands twice, "
+                "or shares frames with another part",
+                location=part.location,
+                tag="InConcatenationNumber",
             )
         offsets.append(offset)
-        end = offset + one.frames.n_frames
+        end = offset + part.frames.n_frames
     total = first.dataset.get("InConcatenationTotalNumber")
     missing = sorted(set(range(1, int(total or max(numbers)) + 1)) - set(numbers))
     if missing:
         parts = ", ".join(str(number) for number in missing)
-        warnings.warn(
-            f"{first.location}: of concatenation {first.dataset.ConcatenationUID} part {parts} is "
-            "missing; its frames read as fill",
-            DicomWarning,
-            stacklevel=2,
+        warn(
+            f"of concatenation {first.dataset.ConcatenationUID} part {parts} is missing; its "
+            "frames read as fill",
+            location=first.location,
         )
-    return Whole(tuple(ordered), tuple(offsets))
+    return JoinedInstance(tuple(ordered), tuple(offsets))
 
 
-def _offset(opened: Instance) -> int:
-    return int(opened.dataset.get("ConcatenationFrameOffsetNumber") or 0)
+def _offset(part: Instance) -> int:
+    return int(part.dataset.get("ConcatenationFrameOffsetNumber") or 0)
 
 
-def _number(opened: Instance) -> int:
-    return int(opened.dataset.get("InConcatenationNumber") or 1)
+def _number(part: Instance) -> int:
+    return int(part.dataset.get("InConcatenationNumber") or 1)

@@ -1,4 +1,4 @@
-"""What tells frames of one plane apart, arranged as dimensions.
+"""Dimensions of frames that lie in one plane, made of the attributes that distinguish them.
 
 Times, echoes, b-values and the like come from the Dimension Index of an enhanced object
 (PS3.3 C.7.6.17) or from attributes of classic ones. Values that fill a grid are one dimension
@@ -9,7 +9,6 @@ sequence of frames.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
@@ -17,133 +16,39 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xarray_dicom.layout.coordinate import Coordinate
+
 Indices = NDArray[np.intp]
 Values = NDArray[np.generic]
-
-#: Attributes that say where a frame lies, or which segment it shows: never extra dimensions.
-SPATIAL = frozenset(
-    {
-        "ColumnPositionInTotalImagePixelMatrix",
-        "ImageOrientationPatient",
-        "ImageOrientationSlide",
-        "ImageOrientationVolume",
-        "ImagePositionPatient",
-        "ImagePositionVolume",
-        "InStackPositionNumber",
-        "PlaneOrientationSequence",
-        "PlanePositionSequence",
-        "PlanePositionSlideSequence",
-        "PlanePositionVolumeSequence",
-        "ReferencedSegmentNumber",
-        "RowPositionInTotalImagePixelMatrix",
-        "SliceLocation",
-        "SliceVector",
-        "StackID",
-        "XOffsetInSlideCoordinateSystem",
-        "YOffsetInSlideCoordinateSystem",
-        "ZOffsetInSlideCoordinateSystem",
-    }
-)
-
-#: Keywords whose dimension is not called as the keyword in snake case.
-NAMES = {
-    "EchoNumbers": "echo_number",
-    "EffectiveEchoTime": "echo_time",
-    "FrameAcquisitionDateTime": "acquisition_date_time",
-    "FrameAcquisitionNumber": "acquisition_number",
-    "FrameReferenceDateTime": "reference_date_time",
-    "FrameReferenceTime": "reference_time",
-    "FrameType": "image_type",
-    "InversionTimes": "inversion_time",
-    "NominalCardiacTriggerDelayTime": "trigger_time",
-    "NominalRespiratoryTriggerDelayTime": "respiratory_trigger_time",
-    "TemporalPositionIdentifier": "temporal_position",
-    "TemporalPositionIndex": "temporal_position",
-}
-
-#: Attributes of classic instances that may tell frames at one position apart, the most
-#: telling first.
-CLASSIC_KEYWORDS = (
-    "TemporalPositionIdentifier",
-    "TriggerTime",
-    "EchoTime",
-    "EchoNumbers",
-    "DiffusionBValue",
-    "DiffusionGradientOrientation",
-    "InversionTime",
-    "FlipAngle",
-    "RepetitionTime",
-    "ComplexImageComponent",
-    "ImageType",
-    "KVP",
-    "ConvolutionKernel",
-    "NominalPercentageOfCardiacPhase",
-    "FrameReferenceTime",
-    "AcquisitionNumber",
-    "AcquisitionDateTime",
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "InstanceNumber",
-)
 
 VOLUME = "volume"
 FRAME = "frame"
 PLANE = "z"
 
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MOST_DIMENSIONS = 5
-
-
-def dimension_name(attribute: str | int) -> str:
-    """Name of the dimension that an attribute makes.
-
-    Parameters
-    ----------
-    attribute
-        Keyword, or the tag of an attribute without one (private ones).
-
-    Examples
-    --------
-    >>> dimension_name("EffectiveEchoTime"), dimension_name("DiffusionBValue")
-    ('echo_time', 'diffusion_b_value')
-    >>> dimension_name(0x2001100A)
-    'private_2001_100a'
-    """
-    if isinstance(attribute, int):
-        kind = "private" if attribute >> 16 & 1 else "tag"
-        return f"{kind}_{attribute >> 16:04x}_{attribute & 0xFFFF:04x}"
-    return NAMES.get(attribute) or _WORDS.sub("_", attribute).lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Coordinate:
-    """Values along some of the dimensions: extra ones, ``z``, or ``frame``."""
-
-    name: str
-    dims: tuple[str, ...]
-    values: Values
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Where frames belong besides their plane.
+    """Extra dimensions of an image, and the place of each frame along them.
 
     Attributes
     ----------
     dims
         Name and size of each extra dimension, slowest first.
     coords
-        Coordinates of the extra dimensions, then attributes that vary with them or with ``z``.
+        Coordinates of the extra dimensions, then attributes that vary with them or with
+        ``z``, by name.
     cells
         For each extra dimension the index of every frame, shape ``(frames,)``.
     has_planes
-        Whether ``z`` is a dimension too; not so when the dimension is ``frame``.
+        True if ``z`` is a dimension too; not so when the dimension is ``frame``.
     warnings
-        What a user should know, as sentences without the source.
+        Texts of warnings.
     """
 
     dims: tuple[tuple[str, int], ...]
-    coords: tuple[Coordinate, ...]
+    coords: dict[str, Coordinate]
     cells: tuple[Indices, ...]
     has_planes: bool = True
     warnings: tuple[str, ...] = ()
@@ -151,7 +56,7 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """An attribute as codes: ``values[codes]`` is what each frame has; values ascend."""
+    """An attribute as codes: ``values[codes]`` are the values of frames; values ascend."""
 
     name: str
     values: Values
@@ -163,7 +68,7 @@ class _Column:
 
 
 def arrange(plane: ArrayLike, columns: Mapping[str, ArrayLike]) -> Arrangement:
-    """Decide on dimensions, given each frame's plane and its attributes.
+    """Choose the extra dimensions, given each frame's plane and its attributes.
 
     Parameters
     ----------
@@ -182,7 +87,7 @@ def arrange(plane: ArrayLike, columns: Mapping[str, ArrayLike]) -> Arrangement:
           no cell has two frames. Cells without a frame are counted in a warning.
         - Else ``volume``, one step per combination, or, where values differ from plane to plane
           (trigger times), one step per frame of each plane in ascending order.
-        - Else ``frame``, with a warning that says why.
+        - Else ``frame``, with a warning that names the reason.
     """
     planes, z = np.unique(np.asarray(plane), return_inverse=True)
     varying = [c for c in (_encode(k, np.asarray(v)) for k, v in columns.items()) if c.size > 1]
@@ -190,8 +95,8 @@ def arrange(plane: ArrayLike, columns: Mapping[str, ArrayLike]) -> Arrangement:
     if per_plane.max(initial=0) <= 1:
         return _place([], [], varying, z, len(planes))
 
-    telling = _distinct([c for c in varying if not _depends(c.codes, z)])
-    joint = _joint([c.codes for c in telling], len(z))
+    separating = _distinct([c for c in varying if not _depends(c.codes, z)])
+    joint = _joint([c.codes for c in separating], len(z))
     clash = _first_pair(joint * len(planes) + z)
     if clash is not None:
         first, second = clash
@@ -201,17 +106,17 @@ def arrange(plane: ArrayLike, columns: Mapping[str, ArrayLike]) -> Arrangement:
             f"frames {first + 1} and {second + 1} lie in one plane and no attribute tells them "
             "apart, so frames are kept in their order",
         )
-    # more than half of the cells must be filled, or values that jitter would look like steps
+    # More than half of the cells must be filled, or values that jitter would look like steps
     filled = 0.5 if per_plane.min() == per_plane.max() else 0.25
     most = ceil(len(z) / (filled * len(planes))) - 1
-    grid = _grid(telling, z, len(planes), most)
+    grid = _grid(separating, z, len(planes), most)
     if grid:
         return _place([c.name for c in grid], grid, varying, z, len(planes))
-    steps = _steps(telling, z, len(planes), most)
+    steps = _steps(separating, z, len(planes), most)
     if steps is None and per_plane.min() == per_plane.max():
-        steps = _ranks(telling, z)
+        steps = _ranks(separating, z)
     if steps is None:
-        names = ", ".join(c.name for c in telling)
+        names = ", ".join(c.name for c in separating)
         return _sequence(
             varying,
             len(z),
@@ -230,25 +135,25 @@ def _encode(name: str, values: Values) -> _Column:
 
 
 def _depends(codes: Indices, key: Indices) -> bool:
-    """Whether equal keys always have equal codes."""
+    """Return True if equal keys always have equal codes."""
     sample = np.zeros(int(key.max()) + 1, np.intp)
     sample[key] = codes
     return bool(np.array_equal(sample[key], codes))
 
 
 def _distinct(columns: Sequence[_Column]) -> list[_Column]:
-    """Columns without those that always vary together with an earlier one."""
-    kept: list[_Column] = []
+    """Return the columns without those that always vary together with an earlier one."""
+    distinct: list[_Column] = []
     for column in columns:
         if not any(
-            column.size == other.size and _depends(column.codes, other.codes) for other in kept
+            column.size == other.size and _depends(column.codes, other.codes) for other in distinct
         ):
-            kept.append(column)
-    return kept
+            distinct.append(column)
+    return distinct
 
 
 def _joint(codes: Sequence[Indices], n: int) -> Indices:
-    """Number of each frame's combination, in lexicographic order of the columns."""
+    """Return the number of each frame's combination, in lexicographic order of the columns."""
     joint = np.zeros(n, np.intp)
     for column in codes:
         combined = joint * (int(column.max(initial=0)) + 1) + column
@@ -257,7 +162,7 @@ def _joint(codes: Sequence[Indices], n: int) -> Indices:
 
 
 def _first_pair(cells: Indices) -> tuple[int, int] | None:
-    """The first two frames that share a cell."""
+    """Return the first two frames that share a cell, if any do."""
     order = np.argsort(cells, kind="stable")
     same = np.flatnonzero(np.diff(cells[order]) == 0)
     if same.size == 0:
@@ -268,7 +173,7 @@ def _first_pair(cells: Indices) -> tuple[int, int] | None:
 
 
 def _subsets(columns: Sequence[_Column]) -> Iterator[tuple[_Column, ...]]:
-    """Several columns before few, earlier ones before later ones."""
+    """Yield sets of columns: several before few, earlier ones before later ones."""
     for count in range(min(len(columns), _MOST_DIMENSIONS), 1, -1):
         yield from itertools.combinations(columns, count)
 
@@ -276,10 +181,19 @@ def _subsets(columns: Sequence[_Column]) -> Iterator[tuple[_Column, ...]]:
 def _grid(
     columns: Sequence[_Column], z: Indices, planes: int, most: int
 ) -> tuple[_Column, ...] | None:
-    """Columns whose combinations all occur and place every frame by itself.
+    """Return columns whose combinations all occur and place every frame by itself, if any.
 
     A single column is a dimension only where nothing else varies within it: a coarser one
-    (b-value beside direction) makes the combination a volume.
+    (b-value along with direction) makes the combination a volume.
+
+    Parameters
+    ----------
+    columns
+        Columns to choose from.
+    z, planes
+        Plane of each frame, and the number of planes.
+    most
+        Most steps that the dimensions may have together.
     """
     for chosen in _subsets(columns):
         if _fills(chosen, z, planes, most):
@@ -293,6 +207,7 @@ def _grid(
 
 
 def _fills(chosen: tuple[_Column, ...], z: Indices, planes: int, most: int) -> bool:
+    """Return True if the columns are a grid of dimensions; arguments as in `_grid`."""
     cells = prod(column.size for column in chosen)
     if cells > most or cells * planes < len(z):
         return False
@@ -302,7 +217,10 @@ def _fills(chosen: tuple[_Column, ...], z: Indices, planes: int, most: int) -> b
 
 
 def _steps(columns: Sequence[_Column], z: Indices, planes: int, most: int) -> Indices | None:
-    """Step of each frame by combination of the columns that recur from plane to plane."""
+    """Return the step of each frame by its combination of recurring values; else None.
+
+    Values recur if they are the same from plane to plane. Arguments as in `_grid`.
+    """
     recurring = [column.codes for column in columns if column.size <= most]
     joint = _joint(recurring, len(z))
     if int(joint.max()) + 1 > most or np.bincount(joint * planes + z).max() > 1:
@@ -311,7 +229,7 @@ def _steps(columns: Sequence[_Column], z: Indices, planes: int, most: int) -> In
 
 
 def _ranks(columns: Sequence[_Column], z: Indices) -> Indices:
-    """Step of each frame by its rank in its plane, by the columns in turn."""
+    """Return the step of each frame by its rank in its plane, by the columns in turn."""
     order = np.lexsort([*(column.codes for column in reversed(columns)), z])
     ranks = np.empty(len(z), np.intp)
     ranks[order] = np.arange(len(z)) % int(np.bincount(z).max())
@@ -331,10 +249,22 @@ def _place(
     z: Indices,
     planes: int,
 ) -> Arrangement:
-    """Arrangement with `axes` as extra dimensions and the other columns as coordinates."""
+    """Return the arrangement with `axes` as extra dimensions, other columns as coordinates.
+
+    Parameters
+    ----------
+    names
+        Names of the columns that are dimensions.
+    axes
+        The extra dimensions.
+    varying
+        All columns with more than one value.
+    z, planes
+        Plane of each frame, and the number of planes.
+    """
     along = [*axes, _Column(PLANE, np.arange(planes), z)]
-    own = [Coordinate(c.name, (c.name,), c.values) for c in axes if c.name != VOLUME]
-    others = [_spread(c, along) for c in varying if c.name not in names]
+    coords = {c.name: Coordinate((c.name,), c.values) for c in axes if c.name != VOLUME}
+    coords |= {c.name: _spread(c, along) for c in varying if c.name not in names}
     cells = prod(column.size for column in along)
     empty = cells - len(z)
     warnings = (
@@ -342,40 +272,50 @@ def _place(
     )
     return Arrangement(
         tuple((column.name, column.size) for column in axes),
-        (*own, *others),
+        coords,
         tuple(column.codes for column in axes),
         warnings=warnings,
     )
 
 
 def _spread(column: _Column, along: Sequence[_Column]) -> Coordinate:
-    """A column as a coordinate on as few of the dimensions as determine it."""
+    """Return a column as a coordinate on as few of the dimensions as determine it."""
     for count in range(1, len(along) + 1):
         for chosen in itertools.combinations(along, count):
             cell = _ravel(chosen)
             if count == len(along) or _depends(column.codes, cell):
                 shape = tuple(axis.size for axis in chosen)
                 values = _fill(column, cell, prod(shape)).reshape(shape)
-                return Coordinate(column.name, tuple(axis.name for axis in chosen), values)
+                return Coordinate(tuple(axis.name for axis in chosen), values)
     raise AssertionError("every column depends on all dimensions together")
 
 
 def _fill(column: _Column, cell: Indices, cells: int) -> Values:
-    """Values by cell; NaN or ``""`` where no frame lies."""
-    known = np.zeros(cells, bool)
-    known[cell] = True
+    """Return the values by cell; NaN or ``""`` where no frame lies.
+
+    Parameters
+    ----------
+    column
+        Values of the frames.
+    cell
+        Cell of each frame.
+    cells
+        Number of cells.
+    """
+    has_frame = np.zeros(cells, bool)
+    has_frame[cell] = True
     codes = np.zeros(cells, np.intp)
     codes[cell] = column.codes
     values = column.values[codes]
-    if known.all():
+    if has_frame.all():
         return values
     if values.dtype.kind in "iub":
         values = values.astype(np.float64)
-    values[~known] = np.nan if values.dtype.kind == "f" else values.dtype.type()
+    values[~has_frame] = np.nan if values.dtype.kind == "f" else values.dtype.type()
     return values
 
 
 def _sequence(varying: Sequence[_Column], n: int, warning: str) -> Arrangement:
-    """Frames in their own order, each with its attributes."""
-    coords = tuple(Coordinate(c.name, (FRAME,), c.values[c.codes]) for c in varying)
+    """Return `n` frames in their own order, with their attributes and the reason for it."""
+    coords = {c.name: Coordinate((FRAME,), c.values[c.codes]) for c in varying}
     return Arrangement(((FRAME, n),), coords, (np.arange(n),), False, (warning,))

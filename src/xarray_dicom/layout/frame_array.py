@@ -1,4 +1,4 @@
-"""The one thing that everything else makes or reads through: an array of frames."""
+"""Array of frames: the table that layouts make, and that all reading goes through."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Overlap = Literal["error", "first", "last"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelPaint:
-    """Frames hold masks, and each paints its own label: a label map built frame by frame.
+    """Labels that masks paint into one label map, frame by frame.
 
     Attributes
     ----------
     labels
         The label of each frame, positive; ascending labels are ascending rank.
     overlap
-        Which label a pixel gets that several masks claim: the lowest (``"first"``), the
-        highest (``"last"``), or an error.
+        Label of a pixel in several masks: the lowest (``"first"``), the highest
+        (``"last"``), or an error.
     dtype
         Type of the label map.
     """
@@ -40,30 +40,30 @@ class LabelPaint:
 
 @dataclass(frozen=True, eq=False)
 class FrameArray:
-    """An array whose pixels are the frames of one or more instances.
+    """Array whose pixels are the frames of one or more instances.
 
     The array's axes are `outer_shape`, rows, columns and, for colour, three samples.
 
     Attributes
     ----------
-    instances
-        Where the frames lie. Frame numbers run on from one instance to the next.
+    sources
+        Frames of each instance. Frame numbers run on from one instance to the next.
     outer_shape
         Sizes of the axes before rows and columns.
     plane
         Rows and columns of the array.
     placement
-        Which frame covers what.
+        Places of the frames.
     transform
-        From stored values to the array's values.
+        Conversion of stored values to the array's values.
     fill
-        The value where no frame is; for colour one per sample.
+        Value where no frame is; for colour one per sample.
     paint
-        How frames combine into a label map; None where frames are the pixels themselves.
+        Labels that frames paint into a label map; None where frames are the pixels themselves.
     memory_budget
         Bytes held, in flight and being decoded, by this process while reading.
     decoder
-        Name of what decodes the frames.
+        Name of the decoder of frames.
     """
 
     sources: tuple[IndexedFrames, ...]
@@ -77,7 +77,7 @@ class FrameArray:
     decoder: str = "imagecodecs"
 
     def __getstate__(self) -> dict[str, Any]:
-        # The same bytes before and after reads, which dask takes for the same array.
+        # Equal bytes before and after reads, so that dask gives both the same token.
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -108,7 +108,7 @@ class FrameArray:
         return frame_starts(self.sources)
 
 
-def frame_starts(instances: Sequence[IndexedFrames]) -> NDArray[np.int64]:
-    """Number of the first frame of each instance, and the total of frames."""
-    counts = [instance.n_frames for instance in instances]
+def frame_starts(sources: Sequence[IndexedFrames]) -> NDArray[np.int64]:
+    """Return the number of the first frame of each source, and the total of frames."""
+    counts = [source.n_frames for source in sources]
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

@@ -1,47 +1,24 @@
-"""What a layout is: an array of frames with the names and places of its axes."""
+"""Layout of an image: an array of frames, with names and coordinates of its axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from xarray_dicom.layout.coordinate import Coordinate
 from xarray_dicom.layout.frame_array import FrameArray
+from xarray_dicom.layout.image_geometry import Affine
 from xarray_dicom.layout.segments import Segment
-
-Affine = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coordinate:
-    """Labels along one or no dimension.
-
-    Attributes
-    ----------
-    dims
-        The dimension, or nothing for a scalar.
-    values
-        One value per position.
-    attrs
-        Attributes of the coordinate.
-    """
-
-    dims: tuple[str, ...]
-    values: NDArray[Any]
-    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameOfReference:
-    """What positions are relative to.
+    """Coordinate system that the positions of an image are relative to.
 
     Attributes
     ----------
     uid
-        Frame of Reference UID; without one the SOP Instance UID stands for it.
+        Frame of Reference UID; the SOP Instance UID of an image without one.
     orientation
         Direction cosines of rows and columns.
     """
@@ -71,7 +48,7 @@ class ImageLayout:
     frames
         The frame table.
     coordinates
-        By name.
+        Coordinates by name.
     attrs, dataset_attrs
         Attributes of the variable and of the dataset.
     coordinate_system
@@ -79,7 +56,7 @@ class ImageLayout:
     affine
         Array index (z, y, x) → millimetres, pixel centres, 4 × 4; None without a position.
     frame_of_reference
-        None where nothing is known of where the image lies.
+        None where no position is given.
     linear
         A rescale left to CF decoding; None where the array gives final values.
     segments
@@ -102,10 +79,3 @@ class ImageLayout:
     def sizes(self) -> dict[str, int]:
         """Length of each dimension."""
         return dict(zip(self.dims, self.frames.shape, strict=True))
-
-
-def texts(values: Sequence[str]) -> NDArray[Any]:
-    """Strings as an object array: fixed-width ones draw warnings when written to Zarr."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array

@@ -1,26 +1,31 @@
-"""Which layout an object gets, and which objects make one image."""
+"""Kinds of objects: the layout of each, and the objects that make one image."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from xarray_dicom.errors import DicomError, DicomWarning
+from xarray_dicom.errors import DicomError, UnsupportedDicomError, located
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.concatenation import Whole, join
+from xarray_dicom.layout.concatenation import JoinedInstance, join
+from xarray_dicom.layout.frame_set import FrameSet
 from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.parametric import is_parametric_map, parametric_values
-from xarray_dicom.layout.pyramid import role, share_origin, split_pyramids
+from xarray_dicom.layout.pixel_values import ValuesOf, image_values
+from xarray_dicom.layout.pyramid import associated_name, share_origin, split_pyramids
 from xarray_dicom.layout.segmentation import is_segmentation, layout_segmentation
 from xarray_dicom.layout.slide import layout_slide
 from xarray_dicom.layout.tiled import is_tiled
 from xarray_dicom.layout.volume import layout_frames, split_images
 from xarray_dicom.parsing.conversions import Conversions
+from xarray_dicom.warn import warn
 
-#: Images by the path of their group; the only image of its kind has the path ``""``.
-Layouts = dict[str, ImageLayout]
+#: A layout of any kind: images alone, so far. A kind that is no image adds its own type.
+Layout = ImageLayout
+
+#: Layouts by the path of their group; the only one of its kind has the path ``""``.
+Layouts = dict[str, Layout]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,86 +35,122 @@ class Kind:
     Attributes
     ----------
     variable
-        Name of the variable that its images become.
-    holds
-        Whether an object is of this kind.
+        Name of the variable that they become.
+    matches
+        Returns True if an object is of this kind.
     lay_out
-        From all objects of this kind in a series to images.
+        Makes layouts of all objects of this kind in a series, given the options of opening,
+        and True if a single object was opened by itself.
     """
 
     variable: str
-    holds: Callable[[Instance], bool]
-    lay_out: Callable[[Sequence[Whole], LayoutOptions, bool], Layouts]
+    matches: Callable[[Instance], bool]
+    lay_out: Callable[[Sequence[Instance], LayoutOptions, bool], Layouts]
 
 
-def _segmentations(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
-    return _numbered("segmentation", [layout_segmentation(whole, options) for whole in wholes])
+def _without_pixels(instances: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
+    first = instances[0]
+    name = getattr(first.get("SOPClassUID"), "name", "object")
+    raise UnsupportedDicomError(f"this {name} has no pixel data", location=first.location)
 
 
-def _parametric_maps(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
+def _segmentations(instances: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
     layouts = []
-    for whole in wholes:
-        if is_tiled(whole.first):
-            layouts.append(
-                layout_slide([whole], options, name="parametric_map", values=parametric_values)
-            )
+    for image in join(instances):
+        with located(image.location):
+            layouts.append(layout_segmentation(image, options))
+    return _numbered("segmentation", layouts)
+
+
+def _parametric_maps(instances: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
+    name, values = "parametric_map", parametric_values
+    layouts = []
+    for image in join(instances):
+        if is_tiled(image.first):
+            layouts.append(_level([image], options, name=name, values=values))
         else:
             layouts += [
-                layout_frames(frames, options, name="parametric_map", values=parametric_values)
-                for frames in split_images(whole.parts)
+                _image(frames, options, name=name, values=values)
+                for frames in split_images(image.parts)
             ]
-    return _numbered("parametric_map", layouts)
+    return _numbered(name, layouts)
 
 
-def _slides(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
+def _slides(instances: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
+    images = join(instances)
     if alone:
-        return {"": layout_slide(wholes, options)}
-    besides: dict[str, list[Whole]] = {}
-    for whole in wholes:
-        besides.setdefault(role(whole), []).append(whole)
-    pyramids = split_pyramids(besides.pop("", []))
-    found: Layouts = {}
+        return {"": _level(images, options)}
+    by_role: dict[str, list[JoinedInstance]] = {}
+    for image in images:
+        by_role.setdefault(associated_name(image), []).append(image)
+    pyramids = split_pyramids(by_role.pop("", []))
+    layouts: Layouts = {}
     for number, levels in enumerate(pyramids, 1):
         prefix = f"pyramid_{number}/" if len(pyramids) > 1 else ""
-        layouts = share_origin([layout_slide(level, options) for level in levels])
-        found |= {f"{prefix}scale{i}": layout for i, layout in enumerate(layouts)}
-    for name, members in besides.items():
+        pyramid = share_origin([_level(level, options) for level in levels])
+        layouts |= {f"{prefix}scale{i}": layout for i, layout in enumerate(pyramid)}
+    for name, members in by_role.items():
         if name == "label" and not options.slide_label:
             continue
-        layouts = [layout_slide([whole], options) for whole in members]
-        found |= {path or name: layout for path, layout in _numbered(name, layouts).items()}
-    return found
+        associated = [_level([image], options) for image in members]
+        layouts |= {path or name: layout for path, layout in _numbered(name, associated).items()}
+    return layouts
 
 
-def _frames(wholes: Sequence[Whole], options: LayoutOptions, alone: bool) -> Layouts:
-    parts = [part for whole in wholes for part in whole.parts]
+def _frames(instances: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
+    parts = [part for image in join(instances) for part in image.parts]
     single = alone and len(parts) == 1 and _is_single_frame(parts[0])
-    return _numbered(
-        "stack", [layout_frames(image, options, single=single) for image in split_images(parts)]
-    )
+    layouts = [_image(frames, options, single=single) for frames in split_images(parts)]
+    return _numbered("stack", layouts)
 
 
-#: The first kind that holds is taken.
+def _level(
+    images: Sequence[JoinedInstance],
+    options: LayoutOptions,
+    *,
+    name: str = "image",
+    values: ValuesOf = image_values,
+) -> ImageLayout:
+    """Lay out one level of a slide; errors and warnings name its first file."""
+    with located(images[0].location):
+        return layout_slide(images, options, name=name, values=values)
+
+
+def _image(
+    frames: FrameSet,
+    options: LayoutOptions,
+    *,
+    single: bool = False,
+    name: str = "image",
+    values: ValuesOf = image_values,
+) -> ImageLayout:
+    """Lay out frames of one size and orientation; errors and warnings name their first file."""
+    with located(frames.location):
+        return layout_frames(frames, options, single=single, name=name, values=values)
+
+
+#: An object is of the first kind that matches.
 KINDS = (
+    Kind("", lambda instance: instance.frame_source is None, _without_pixels),
     Kind("segmentation", is_segmentation, _segmentations),
     Kind("parametric_map", is_parametric_map, _parametric_maps),
     Kind("image", is_tiled, _slides),
-    Kind("image", lambda opened: True, _frames),
+    Kind("image", lambda instance: True, _frames),
 )
 
 
-def lay_out(opened: Sequence[Instance], options: LayoutOptions, *, alone: bool) -> Layouts:
-    """All images that some instances make, by the path of their group.
+def lay_out(instances: Sequence[Instance], options: LayoutOptions, *, alone: bool) -> Layouts:
+    """Lay out some instances, by the path of their group.
 
     Parameters
     ----------
-    opened
-        The instances, in the order they are to be taken where nothing else orders them.
+    instances
+        The instances, in the order that holds where nothing else orders them.
     options
-        What the user asked for.
+        Options of opening.
     alone
-        Whether a single object was asked for, not a series: a single-frame one is then a
-        plane without a dimension for planes, and a level of a pyramid is taken literally.
+        True if a single object was opened, not a series: a single-frame one is then a plane
+        without a dimension for planes, and a level of a pyramid is taken literally.
 
     Returns
     -------
@@ -119,85 +160,88 @@ def lay_out(opened: Sequence[Instance], options: LayoutOptions, *, alone: bool) 
 
     Raises
     ------
+    UnsupportedDicomError
+        If an object has no pixels.
     DicomError
         If there is nothing but a slide's label, and it was not asked for.
     """
     series: dict[str, list[Instance]] = {}
-    for one in _once(opened):
-        series.setdefault(str(one.get("SeriesInstanceUID")), []).append(one)
-    images = [_lay_out_series(members, options, alone) for members in series.values()]
-    if not any(images):
+    for instance in _distinct(instances):
+        series.setdefault(str(instance.get("SeriesInstanceUID")), []).append(instance)
+    layouts_of_series = [_lay_out_series(members, options, alone) for members in series.values()]
+    if not any(layouts_of_series):
         raise DicomError(
-            f"{opened[0].location}: there is only the picture of a slide's label, which shows "
-            "names: ask for it with slide_label=True or group='label'"
+            "there is only the picture of a slide's label, which shows names: ask for it with "
+            "slide_label=True or group='label'",
+            location=instances[0].location,
         )
     names = _unique(_series_name(members[0]) for members in series.values())
-    found: Layouts = {}
-    for name, layouts in zip(names, images, strict=True):
-        prefix = name if sum(map(bool, images)) > 1 else ""
-        found |= {"/".join(filter(None, (prefix, path))): layouts[path] for path in layouts}
-    return found
+    result: Layouts = {}
+    for name, layouts in zip(names, layouts_of_series, strict=True):
+        prefix = name if sum(map(bool, layouts_of_series)) > 1 else ""
+        result |= {"/".join(filter(None, (prefix, path))): layouts[path] for path in layouts}
+    return result
 
 
 def _lay_out_series(members: Sequence[Instance], options: LayoutOptions, alone: bool) -> Layouts:
-    kinds: dict[int, list[Instance]] = {}
-    for one in members:
-        number = next(i for i, kind in enumerate(KINDS) if kind.holds(one))
-        kinds.setdefault(number, []).append(one)
-    found: Layouts = {}
-    for number, own in sorted(kinds.items()):
+    by_kind: dict[int, list[Instance]] = {}
+    for instance in members:
+        number = next(i for i, kind in enumerate(KINDS) if kind.matches(instance))
+        by_kind.setdefault(number, []).append(instance)
+    result: Layouts = {}
+    for number, own in sorted(by_kind.items()):
         kind = KINDS[number]
-        layouts = kind.lay_out(join(own), options.of(kind.variable), alone)
-        if len(kinds) > 1 and "" in layouts:
+        with located(own[0].location):
+            layouts = kind.lay_out(own, options.of(kind.variable), alone)
+        if len(by_kind) > 1 and "" in layouts:
             layouts = {layouts[""].name: layouts[""]}
-        found |= layouts
-    return found
+        result |= layouts
+    return result
 
 
-def _once(opened: Sequence[Instance]) -> list[Instance]:
-    """Each SOP instance once; a copy of one that is there already is passed over.
+def _distinct(instances: Sequence[Instance]) -> list[Instance]:
+    """Return each SOP instance once, with a warning for every copy.
 
     They share what is converted of their headers.
     """
-    seen: dict[str, Instance] = {}
-    kept = []
+    first: dict[str, Instance] = {}
+    distinct = []
     conversions = Conversions()
-    for one in opened:
-        uid = str(one.get("SOPInstanceUID") or one.location)
-        if uid in seen:
-            warnings.warn(
-                f"{one.location}: the same SOP instance as {seen[uid].location}, and passed over",
-                DicomWarning,
-                stacklevel=2,
+    for instance in instances:
+        uid = str(instance.get("SOPInstanceUID") or instance.location)
+        if uid in first:
+            warn(
+                f"the same SOP instance as {first[uid].location}, and passed over",
+                location=instance.location,
             )
             continue
-        seen[uid] = one
-        kept.append(replace(one, conversions=conversions))
-    return kept
+        first[uid] = instance
+        distinct.append(replace(instance, conversions=conversions))
+    return distinct
 
 
-def _is_single_frame(opened: Instance) -> bool:
-    enhanced = "SharedFunctionalGroupsSequence" in opened.dataset or opened.columns
-    return opened.frames.n_frames == 1 and not enhanced
+def _is_single_frame(instance: Instance) -> bool:
+    enhanced = "SharedFunctionalGroupsSequence" in instance.dataset or instance.columns
+    return instance.frames.n_frames == 1 and not enhanced
 
 
-def _numbered(name: str, layouts: Sequence[ImageLayout]) -> Layouts:
+def _numbered(name: str, layouts: Sequence[Layout]) -> Layouts:
     if len(layouts) == 1:
         return {"": layouts[0]}
     return {f"{name}_{number}": layout for number, layout in enumerate(layouts, 1)}
 
 
-def _series_name(opened: Instance) -> str:
-    number = opened.dataset.get("SeriesNumber")
-    modality = str(opened.dataset.get("Modality") or "series").lower()
+def _series_name(instance: Instance) -> str:
+    number = instance.dataset.get("SeriesNumber")
+    modality = str(instance.dataset.get("Modality") or "series").lower()
     return modality if number in (None, "") else f"{modality}_{number}"
 
 
 def _unique(names: Iterable[str]) -> list[str]:
-    """Names told apart by a number where they are equal."""
-    seen: dict[str, int] = {}
+    """Return names made distinct by a number where they are equal."""
+    count: dict[str, int] = {}
     unique = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        count[name] = count.get(name, 0) + 1
+        unique.append(name if count[name] == 1 else f"{name}_{count[name]}")
     return unique

@@ -1,4 +1,4 @@
-"""Optical paths of slides (PS3.3 C.8.12.5), and how those of several files are told apart."""
+"""Optical paths of slides (PS3.3 C.8.12.5), and distinct names for those of several files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.image import Coordinate, texts
+from xarray_dicom.layout.coordinate import Coordinate, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,23 @@ class OpticalPath:
     wavelength: float | None = None
 
 
-def optical_paths(opened: Instance) -> tuple[OpticalPath, ...]:
-    """The optical paths of one instance, in file order; one without a name if it has none."""
-    items = list(opened.dataset.get("OpticalPathSequence") or [])
+def optical_paths(instance: Instance) -> tuple[OpticalPath, ...]:
+    """Return the optical paths of an instance, in file order; numbered ones if it names none.
+
+    Raises
+    ------
+    CorruptDicomError
+        If there are more of them than frames.
+    """
+    items = list(instance.dataset.get("OpticalPathSequence") or [])
     if not items:
-        count = int(opened.dataset.get("NumberOfOpticalPaths") or 1)
-        if count > opened.frames.n_frames:
+        count = int(instance.dataset.get("NumberOfOpticalPaths") or 1)
+        if count > instance.frames.n_frames:
             raise CorruptDicomError(
-                f"{opened.location}: Number of Optical Paths (0048,0302) is {count}, but Number of "
-                f"Frames (0028,0008) is {opened.frames.n_frames}"
+                f"Number of Optical Paths (0048,0302) is {count}, but Number of Frames "
+                f"(0028,0008) is {instance.frames.n_frames}",
+                location=instance.location,
+                tag="NumberOfOpticalPaths",
             )
         return tuple(OpticalPath(str(number)) for number in range(1, count + 1))
     return tuple(
@@ -42,11 +50,16 @@ def optical_paths(opened: Instance) -> tuple[OpticalPath, ...]:
     )
 
 
-def told_apart(paths: Iterable[OpticalPath]) -> dict[OpticalPath, OpticalPath]:
-    """Each different path with an identifier of its own.
+def distinct_identifiers(paths: Iterable[OpticalPath]) -> dict[OpticalPath, OpticalPath]:
+    """Give each different path an identifier of its own.
 
     Writers of one file per channel tend to call the path of every file ``1``: then the
-    description, or the wavelength, tells them apart.
+    description, or the wavelength, becomes the identifier.
+
+    Returns
+    -------
+    dict
+        The path with its identifier, by the path as it was.
     """
     distinct = list(dict.fromkeys(paths))
     identifiers = [path.identifier for path in distinct]
@@ -62,21 +75,30 @@ def told_apart(paths: Iterable[OpticalPath]) -> dict[OpticalPath, OpticalPath]:
 
 
 def path_coordinates(paths: Sequence[OpticalPath], *, dimension: bool) -> dict[str, Coordinate]:
-    """Coordinates that describe optical paths; scalars where the path is no dimension."""
-    found = {"optical_path": texts([path.identifier for path in paths])}
+    """Return the coordinates that describe optical paths.
+
+    Parameters
+    ----------
+    paths
+        The optical paths.
+    dimension
+        True if paths are a dimension; else the coordinates are scalars of the first one.
+    """
+    values = {"optical_path": texts([path.identifier for path in paths])}
     if any(path.description for path in paths):
-        found["optical_path_description"] = texts([path.description for path in paths])
+        values["optical_path_description"] = texts([path.description for path in paths])
     if any(path.wavelength for path in paths):
-        found["wavelength"] = np.asarray([path.wavelength or np.nan for path in paths])
-    if not dimension:
-        del found["optical_path"]
-        # A string by itself would become a fixed-width one.
+        values["wavelength"] = np.asarray([path.wavelength or np.nan for path in paths])
+    if dimension:
         return {
-            name: Coordinate((), values[:1].reshape(()), _units(name))
-            for name, values in found.items()
+            name: Coordinate(("optical_path",), column, _units(name))
+            for name, column in values.items()
         }
+    del values["optical_path"]
+    # Reshaped, not indexed: a string by itself would become a fixed-width one.
     return {
-        name: Coordinate(("optical_path",), values, _units(name)) for name, values in found.items()
+        name: Coordinate((), column[:1].reshape(()), _units(name))
+        for name, column in values.items()
     }
 
 

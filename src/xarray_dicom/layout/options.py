@@ -1,4 +1,4 @@
-"""What the user asked of a layout."""
+"""Options of opening that change what a layout presents."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class LayoutOptions:
     Attributes
     ----------
     scale
-        Whether values are modality or real-world ones, not stored ones.
+        True for modality or real-world values, False for stored ones.
     stored
-        Variables whose values are stored ones all the same.
+        Variables that have stored values even so.
     real_world
         The Real World Value Mapping that gives the values: its position from 0, its LUT
         Label or unit; None for modality values, and for the first mapping of a parametric map.
     memory_budget
         Bytes held while reading.
     slide_label
-        Whether the image of a slide's label, which may show names, is presented too.
+        True to present the image of a slide's label too, which may show names.
     decoder
-        Name of what decodes the frames.
+        Name of the decoder of frames.
     """
 
     scale: bool = True
@@ -36,5 +36,5 @@ class LayoutOptions:
     decoder: str = "imagecodecs"
 
     def of(self, variable: str) -> LayoutOptions:
-        """The options as they hold for one variable."""
+        """Return the options as they hold for one variable."""
         return replace(self, scale=self.scale and variable not in self.stored)

@@ -1,4 +1,4 @@
-"""Levels of one slide: by resolution, with origins that agree (PS3.3 C.8.12.4)."""
+"""Levels of a slide: by resolution, with origins that agree (PS3.3 C.8.12.4)."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.layout.concatenation import Whole
-from xarray_dicom.layout.image import Coordinate, ImageLayout
+from xarray_dicom.layout.concatenation import JoinedInstance
+from xarray_dicom.layout.coordinate import Coordinate
+from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.tiled import matrix_size
 
 #: Origins closer than this, in mm, are the same.
 SAME_ORIGIN = 1e-6
 
-#: Image Type value 3 of the images beside the levels, and their names in a tree.
-BESIDES = {"OVERVIEW": "overview", "THUMBNAIL": "thumbnail", "LABEL": "label"}
+#: Image Type value 3 of the images that accompany the levels, and their names in a tree.
+ASSOCIATED = {"OVERVIEW": "overview", "THUMBNAIL": "thumbnail", "LABEL": "label"}
 
 
-def role(whole: Whole) -> str:
-    """Name that an image beside the levels has in a tree; empty for a level."""
-    values = whole.first.dataset.get("ImageType") or []
-    kind = str(values[2]) if not isinstance(values, str) and len(values) > 2 else ""
-    return BESIDES.get(kind, "")
+def associated_name(image: JoinedInstance) -> str:
+    """Return the name in a tree of an image that accompanies the levels; empty for a level."""
+    values = image.first.dataset.get("ImageType") or []
+    flavor = str(values[2]) if not isinstance(values, str) and len(values) > 2 else ""
+    return ASSOCIATED.get(flavor, "")
 
 
-def split_pyramids(wholes: Sequence[Whole]) -> list[list[list[Whole]]]:
+def split_pyramids(images: Sequence[JoinedInstance]) -> list[list[list[JoinedInstance]]]:
     """Group the levels of a series into pyramids, and each pyramid by size, finest first.
 
     Levels belong together by Pyramid UID (0008,0019), else by extent: one is the other at a
     coarser resolution, within a pixel of the coarser one.
     """
-    sizes: dict[tuple[str, tuple[int, int]], list[Whole]] = {}
-    for whole in wholes:
-        uid = str(whole.first.dataset.get("PyramidUID") or "")
-        sizes.setdefault((uid, matrix_size(whole.first)), []).append(whole)
+    sizes: dict[tuple[str, tuple[int, int]], list[JoinedInstance]] = {}
+    for image in images:
+        uid = str(image.first.dataset.get("PyramidUID") or "")
+        sizes.setdefault((uid, matrix_size(image.first)), []).append(image)
     ordered = sorted(sizes.items(), key=lambda item: -item[0][1][0] * item[0][1][1])
-    pyramids: list[tuple[str, tuple[int, int], list[list[Whole]]]] = []
+    pyramids: list[tuple[str, tuple[int, int], list[list[JoinedInstance]]]] = []
     for (uid, size), level in ordered:
-        for known, finest, levels in pyramids:
-            if known == uid and (uid or _same_extent(finest, size)):
+        for pyramid_uid, finest, levels in pyramids:
+            if pyramid_uid == uid and (uid or _same_extent(finest, size)):
                 levels.append(level)
                 break
         else:
@@ -61,34 +62,34 @@ def share_origin(levels: Sequence[ImageLayout]) -> list[ImageLayout]:
 
     Most writers repeat the origin of the finest level, which is the centre of its first
     pixel, in all levels: a coarser one is then shifted by half the difference of the
-    spacings. What says of itself where it lies, by another origin, is left there.
+    spacings. A level with an origin of its own is left there.
     """
     finest = levels[0]
     placed = [finest]
     for level in levels[1:]:
-        if _stands_for_itself(level) and _stands_for_itself(finest):
+        if _is_own_reference(level) and _is_own_reference(finest):
             level = replace(level, frame_of_reference=finest.frame_of_reference)
         shift = _shift(finest, level)
         placed.append(level if shift is None else _shifted(level, shift))
     return placed
 
 
-def _stands_for_itself(level: ImageLayout) -> bool:
-    """Whether an image has no frame of reference but its own SOP Instance UID."""
+def _is_own_reference(level: ImageLayout) -> bool:
+    """Return True if an image has no frame of reference but its own SOP Instance UID."""
     return level.coordinate_system == "image" or not level.dataset_attrs.get("FrameOfReferenceUID")
 
 
 def _shift(finest: ImageLayout, level: ImageLayout) -> dict[str, float] | None:
-    """How far a level moves along y and x; None where it stays."""
+    """Return the shift of a level in mm along y and x; None where it stays."""
     shift = {}
     for dim in ("y", "x"):
-        one, two = finest.coordinates.get(dim), level.coordinates.get(dim)
-        if one is None or two is None or finest.coordinate_system != level.coordinate_system:
+        first, second = finest.coordinates.get(dim), level.coordinates.get(dim)
+        if first is None or second is None or finest.coordinate_system != level.coordinate_system:
             return None
         fine, coarse = _spacing(finest, dim), _spacing(level, dim)
-        if fine is None or coarse is None or abs(two.values[0] - one.values[0]) > SAME_ORIGIN:
+        if fine is None or coarse is None or abs(second.values[0] - first.values[0]) > SAME_ORIGIN:
             return None
-        if abs(len(one.values) * fine - len(two.values) * coarse) > max(fine, coarse):
+        if abs(len(first.values) * fine - len(second.values) * coarse) > max(fine, coarse):
             return None
         shift[dim] = (coarse - fine) / 2
     return shift if any(shift.values()) else None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError
+from xarray_dicom.errors import CorruptDicomError, DicomError, UnsupportedDicomError, located
 from xarray_dicom.instance import Instance
 from xarray_dicom.parsing.elements import Path
 from xarray_dicom.parsing.functional import UNIT_PATH, tag
@@ -22,7 +22,7 @@ from xarray_dicom.pixels.transform import (
     value_dtype,
 )
 
-#: By what the user chooses a mapping: its position, or its LUT Label or unit.
+#: Choice of a mapping: its position, or its LUT Label or unit.
 Choice = int | str
 
 _SEQUENCE = "RealWorldValueMappingSequence"
@@ -34,19 +34,19 @@ _FIRST_LAST = (
 
 
 def real_world_values(
-    opened: Sequence[Instance], stored: np.dtype[Any], choice: Choice
+    instances: Sequence[Instance], stored: np.dtype[Any], choice: Choice
 ) -> tuple[Transform, dict[str, Any]] | None:
-    """The transform to real-world values of all instances, by frame number through all of them.
+    """Return the transform to real-world values, by frame number through all instances.
 
     Parameters
     ----------
-    opened
+    instances
         The instances of the image.
     stored
         Type of the stored values.
     choice
-        Which mapping, where there are several: its position from 0, its LUT Label
-        (0040,9210), or the UCUM code of its unit.
+        The mapping, where there are several: its position from 0, its LUT Label (0040,9210),
+        or the UCUM code of its unit.
 
     Returns
     -------
@@ -63,26 +63,24 @@ def real_world_values(
     """
     transforms: list[Transform] = []
     attrs: dict[str, Any] = {}
-    for one in opened:
-        items = shared_mappings(one.dataset)
-        try:
+    for instance in instances:
+        items = shared_mappings(instance.dataset)
+        with located(instance.location):
             if items:
                 item = _chosen(items, choice)
-                found: Transform | None = real_world_mapping(item, stored)
+                transform: Transform | None = real_world_mapping(item, stored)
                 attrs = attrs or _attrs(_text(item, "LUTExplanation"), _unit(item))
             else:
-                found = _per_frame(one, stored, choice)
-                attrs = attrs or _attrs("", _only(one, UNIT_PATH))
-        except DicomError as error:
-            raise type(error)(f"{one.location}: {error}") from error
-        if found is None:
+                transform = _per_frame(instance, stored, choice)
+                attrs = attrs or _attrs("", _only(instance, UNIT_PATH))
+        if transform is None:
             return None
-        transforms.append(found)
-    return _joined(transforms, [one.frames.n_frames for one in opened]), attrs
+        transforms.append(transform)
+    return _joined(transforms, [instance.frames.n_frames for instance in instances]), attrs
 
 
 def shared_mappings(dataset: Dataset) -> list[Dataset]:
-    """Items of the Real World Value Mapping Sequence that hold for all frames."""
+    """Return the items of the Real World Value Mapping Sequence that hold for all frames."""
     shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
     for place in (dataset, *shared):
         if place.get(_SEQUENCE):
@@ -105,7 +103,10 @@ def _chosen(items: Sequence[Dataset], choice: Choice) -> Dataset:
         f"{number}: {_text(item, 'LUTLabel')!r} in {_unit(item) or 'no unit'}"
         for number, item in enumerate(items)
     )
-    raise DicomError(f"no Real World Value Mapping (0040,9096) {choice!r}; there are {listed}")
+    raise DicomError(
+        f"no Real World Value Mapping (0040,9096) {choice!r}; there are {listed}",
+        tag="RealWorldValueMappingSequence",
+    )
 
 
 def _text(item: Dataset, keyword: str) -> str:
@@ -113,7 +114,7 @@ def _text(item: Dataset, keyword: str) -> str:
 
 
 def _unit(item: Dataset) -> str:
-    """UCUM code of the unit, empty if it has another or none."""
+    """Return the UCUM code of the unit, empty if it has another or none."""
     codes = item.get("MeasurementUnitsCodeSequence") or []
     ucum = bool(codes) and codes[0].get("CodingSchemeDesignator") == "UCUM"
     return str(codes[0].get("CodeValue")) if ucum else ""
@@ -124,67 +125,84 @@ def _attrs(explanation: str, unit: str) -> dict[str, Any]:
     return {name: text for name, text in named.items() if text}
 
 
-def _per_frame(opened: Instance, stored: np.dtype[Any], choice: Choice) -> RealWorldValue | None:
-    """The first mapping of each frame, where frames have mappings of their own."""
+def _per_frame(instance: Instance, stored: np.dtype[Any], choice: Choice) -> RealWorldValue | None:
+    """Return the first mapping of each frame, where frames have mappings of their own.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    stored
+        Type of the stored values.
+    choice
+        The mapping that is chosen.
+    """
     slope, intercept = (
-        _numbers(opened, f"RealWorldValue{name}") for name in ("Slope", "Intercept")
+        _numbers(instance, f"RealWorldValue{name}") for name in ("Slope", "Intercept")
     )
     if slope is None or intercept is None:
-        labels = opened.columns.get(LABEL_PATH)
+        labels = instance.columns.get(LABEL_PATH)
         if labels is not None and labels.count.any():
             raise UnsupportedDicomError(
-                "its frames have tables of real-world values (0040,9212) of their own"
+                "its frames have tables of real-world values (0040,9212) of their own",
+                tag="RealWorldValueLUTData",
             )
         return None
     for names_of_range in _FIRST_LAST:
-        first, last = (_numbers(opened, name) for name in names_of_range)
+        first, last = (_numbers(instance, name) for name in names_of_range)
         if first is not None and last is not None:
             break
     else:
-        raise CorruptDicomError("its Real World Value Mapping (0040,9096) names no range of values")
-    names = (_only(opened, LABEL_PATH), _only(opened, UNIT_PATH))
+        raise CorruptDicomError(
+            "its Real World Value Mapping (0040,9096) names no range of values",
+            tag="RealWorldValueMappingSequence",
+        )
+    names = (_only(instance, LABEL_PATH), _only(instance, UNIT_PATH))
     if choice != 0 and choice not in names:
         raise DicomError(
             f"no Real World Value Mapping (0040,9096) {choice!r}: its frames have mappings of "
-            f"their own, of which the first is read, {names[0]!r} in {names[1] or 'several units'}"
+            f"their own, of which the first is read, {names[0]!r} in {names[1] or 'several units'}",
+            tag="RealWorldValueMappingSequence",
         )
     dtype = value_dtype(stored)
     return RealWorldValue(slope.astype(dtype), intercept.astype(dtype), first, last)
 
 
-def _numbers(opened: Instance, keyword: str) -> NDArray[np.float64] | None:
-    column = opened.per_frame(keyword)
+def _numbers(instance: Instance, keyword: str) -> NDArray[np.float64] | None:
+    column = instance.per_frame(keyword)
     if column is None or not (column.count > 0).all():
         return None
     return column.values[:, 0].astype(np.float64)
 
 
-def _only(opened: Instance, path: Path) -> str:
-    """The text that all frames share; empty if they differ or have none."""
-    column = opened.columns.get(path)
+def _only(instance: Instance, path: Path) -> str:
+    """Return the text that all frames share; empty if they differ or have none."""
+    column = instance.columns.get(path)
     if column is None or len(np.unique(column.values[:, 0])) != 1:
         return ""
     return str(column.values[0, 0].decode(errors="replace")).strip()
 
 
 def _joined(transforms: Sequence[Transform], counts: Sequence[int]) -> Transform:
+    """Join the transforms of instances with these numbers of frames."""
     if len(transforms) == 1:
         return transforms[0]
-    linear = [one for one in transforms if isinstance(one, RealWorldValue)]
+    linear = [part for part in transforms if isinstance(part, RealWorldValue)]
     if len(linear) == len(transforms):
         slope, intercept, first, last = (
             np.concatenate(
                 [
-                    np.broadcast_to(getattr(one, name), (count,))
-                    for one, count in zip(linear, counts, strict=True)
+                    np.broadcast_to(getattr(part, name), (count,))
+                    for part, count in zip(linear, counts, strict=True)
                 ]
             )
             for name in ("slope", "intercept", "first", "last")
         )
         return RealWorldValue(slope, intercept, first, last)
-    if not all(isinstance(one, RealWorldTable) for one in transforms):
+    if not all(isinstance(part, RealWorldTable) for part in transforms):
         raise UnsupportedDicomError(
-            "some instances of one image have linear real-world values, others tables (0040,9212)"
+            "some instances of one image have linear real-world values, others tables (0040,9212)",
+            tag="RealWorldValueLUTData",
         )
     choice = np.repeat(np.arange(len(transforms)), counts)
     return PerFrame(tuple(transforms), tuple(choice.tolist()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,29 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError, DicomWarning, UnsupportedDicomError
+from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.attributes import dataset_attributes
-from xarray_dicom.layout.concatenation import Whole
-from xarray_dicom.layout.frame_array import FrameArray
-from xarray_dicom.layout.frameset import FrameSet
-from xarray_dicom.layout.image import Coordinate, ImageLayout, texts
+from xarray_dicom.layout.assemble import assemble
+from xarray_dicom.layout.concatenation import JoinedInstance
+from xarray_dicom.layout.coordinate import Coordinate, texts
+from xarray_dicom.layout.frame_set import FrameSet
+from xarray_dicom.layout.image import ImageLayout
+from xarray_dicom.layout.image_geometry import ImageGeometry
 from xarray_dicom.layout.options import LayoutOptions
+from xarray_dicom.layout.pixel_values import PixelValues
 from xarray_dicom.layout.placement import Placed, Placement
-from xarray_dicom.layout.planes import PlaneLayout, frames_without_positions, patient_planes
+from xarray_dicom.layout.planes import frames_without_positions, patient_planes
 from xarray_dicom.layout.segments import Segment, read_segments
 from xarray_dicom.layout.tiled import (
     focal_planes,
-    frame_of_reference,
     full_placement,
     is_full,
     is_tiled,
     matrix_geometry,
-    matrix_size,
     placed_tiles,
 )
 from xarray_dicom.pixels.modality import fraction_transform
 from xarray_dicom.pixels.transform import Stored, Transform
+from xarray_dicom.warn import warn
 
 Int64s = NDArray[np.int64]
 
@@ -53,33 +53,33 @@ DESCRIPTIONS = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Place:
-    """How the frames of a segmentation lie.
+class _MaskPlanes:
+    """Planes of a segmentation, and the places of its frames on them.
 
     Attributes
     ----------
     dimension
         Name of the dimension of planes; empty where there is none.
-    plane
-        Rows and columns of the array.
-    planes
-        Where the planes are.
+    count
+        Number of planes.
+    geometry
+        Position of the planes.
     placement
-        Which frame covers what.
+        Places of the frames; cells are planes, or segments times planes.
     """
 
     dimension: str
-    plane: tuple[int, int]
-    planes: PlaneLayout
+    count: int
+    geometry: ImageGeometry
     placement: Placement
 
 
-def is_segmentation(opened: Instance) -> bool:
-    """Whether an object is a segmentation."""
-    return str(opened.get("SOPClassUID")) in SOP_CLASSES
+def is_segmentation(instance: Instance) -> bool:
+    """Return True if an object is a segmentation."""
+    return str(instance.get("SOPClassUID")) in SOP_CLASSES
 
 
-def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:
+def layout_segmentation(image: JoinedInstance, options: LayoutOptions) -> ImageLayout:
     """Present a segmentation: ``segment [z] y x``, label maps ``[z] y x``.
 
     Raises
@@ -89,18 +89,21 @@ def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:
     UnsupportedDicomError
         If its Segmentation Type is none of the standard's.
     """
-    first = whole.first
+    first = image.first
     dataset = first.dataset
-    kind = str(dataset.get("SegmentationType") or "BINARY")
-    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise UnsupportedDicomError(f"{first.location}: Segmentation Type (0062,0001) {kind}")
-    segments = read_segments(dataset, first.location)
-    by_segment = kind != "LABELMAP"
-    n_segments = len(segments) if by_segment else 1
-    place = (_tiled if is_tiled(first) else _stacked)(whole, segments if by_segment else ())
-    outer = [("segment", n_segments)] if by_segment else []
-    outer += [(place.dimension, place.planes.count)] if place.dimension else []
-    coordinates = dict(place.planes.coordinates)
+    segmentation_type = str(dataset.get("SegmentationType") or "BINARY")
+    if segmentation_type not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise UnsupportedDicomError(
+            f"Segmentation Type (0062,0001) {segmentation_type}",
+            location=first.location,
+            tag="SegmentationType",
+        )
+    segments = read_segments(dataset)
+    by_segment = segmentation_type != "LABELMAP"
+    planes = (_tiled if is_tiled(first) else _stacked)(image, segments if by_segment else ())
+    outer = [("segment", len(segments))] if by_segment else []
+    outer += [(planes.dimension, planes.count)] if planes.dimension else []
+    coordinates = dict(planes.geometry.coordinates)
     attrs: dict[str, Any] = {}
     transform: Transform = Stored(first.frames.format.dtype)
     if by_segment:
@@ -109,36 +112,23 @@ def layout_segmentation(whole: Whole, options: LayoutOptions) -> ImageLayout:
             coordinates[name] = Coordinate(("segment",), described)
     else:
         attrs |= flags(segments, transform.dtype)
-    if kind == "FRACTIONAL" and options.scale:
-        try:
-            transform = fraction_transform(dataset)
-        except CorruptDicomError as error:
-            raise CorruptDicomError(f"{first.location}: {error}") from error
-    frames = FrameArray(
-        sources=whole.frames.sources,
-        outer_shape=tuple(size for _, size in outer),
-        plane=place.plane,
-        placement=place.placement,
-        transform=transform,
-        memory_budget=options.memory_budget,
-        decoder=options.decoder,
-    )
-    return ImageLayout(
-        name="segmentation",
-        dims=(*(name for name, _ in outer), "y", "x"),
-        frames=frames,
+    if segmentation_type == "FRACTIONAL" and options.scale:
+        transform = fraction_transform(dataset)
+    return assemble(
+        "segmentation",
+        image.parts,
+        options,
+        outer=outer,
+        placement=planes.placement,
         coordinates=coordinates,
-        attrs=attrs,
-        dataset_attrs=dataset_attributes([part.dataset for part in whole.parts]),
-        coordinate_system=place.planes.coordinate_system,
-        affine=place.planes.affine,
-        frame_of_reference=frame_of_reference(first, place.planes.orientation),
+        geometry=planes.geometry,
+        pixels=PixelValues(transform, None, 0, attrs),
         segments=segments,
     )
 
 
 def flags(segments: tuple[Segment, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """CF attributes of a label map: values, and meanings joined by blanks (CF 3.5)."""
+    """Return the CF attributes of a label map: values, and meanings joined by blanks (CF 3.5)."""
     numbers = [segment.number for segment in segments]
     meanings = [
         "_".join(segment.label.split()) or f"segment_{segment.number}" for segment in segments
@@ -147,62 +137,62 @@ def flags(segments: tuple[Segment, ...], dtype: np.dtype[Any]) -> dict[str, Any]
 
 
 def _segment_of_frames(frames: FrameSet, segments: Sequence[Segment]) -> Int64s:
-    """Position of each frame's segment in `segments`; 0 for label maps, which have none."""
+    """Return the position in `segments` of each frame's; 0 for label maps, which have none."""
     if not segments:
         return np.zeros(len(frames), np.int64)
     numbers = np.asarray([segment.number for segment in segments])
-    column = frames.columns(lambda one: one.column("ReferencedSegmentNumber"))
+    column = frames.columns(lambda instance: instance.column("ReferencedSegmentNumber"))
     if column is None:
         if len(segments) == 1:
             return np.zeros(len(frames), np.int64)
         raise CorruptDicomError(
-            f"{frames.location}: its frames don't say which segment they belong to: Referenced "
-            "Segment Number (0062,000B) is missing"
+            "its frames don't say which segment they belong to: Referenced Segment Number "
+            "(0062,000B) is missing",
+            location=frames.location,
+            tag="ReferencedSegmentNumber",
         )
     referenced = column.values[:, 0].astype(np.int64)
     position = np.minimum(np.searchsorted(numbers, referenced), len(numbers) - 1)
     unknown = np.flatnonzero((numbers[position] != referenced) | (column.count == 0))
     if len(unknown):
+        location, frame = frames.locate(int(unknown[0]))
         raise CorruptDicomError(
-            f"{frames.location}: frame {int(unknown[0]) + 1} refers to segment "
-            f"{int(referenced[unknown[0]])} (0062,000B), which the Segment Sequence doesn't "
-            "describe"
+            f"refers to segment {int(referenced[unknown[0]])} (0062,000B), which the Segment "
+            "Sequence doesn't describe",
+            location=location,
+            frame=frame,
+            tag="ReferencedSegmentNumber",
         )
     return position.astype(np.int64)
 
 
-def _tiled(whole: Whole, segments: Sequence[Segment]) -> _Place:
-    first = whole.first
+def _tiled(image: JoinedInstance, segments: Sequence[Segment]) -> _MaskPlanes:
+    """Place the masks of a slide."""
+    first = image.first
     n_segments = max(len(segments), 1)
+    count, heights = 1, None
+    placement: Placement
     if is_full(first):
         count, heights = focal_planes(first, n_segments)
-        # Segments are stored by number, and `segments` are sorted by number.
-        placement = full_placement([whole], np.arange(n_segments * count))
+        # Masks are stored by Segment Number, and `segments` are sorted by it.
+        placement = full_placement([image], np.arange(n_segments * count))
     else:
-        count, heights = 1, None
-        segment = _segment_of_frames(whole.frames, segments)
-        placement = placed_tiles(whole.frames, segment, n_segments)
+        segment = _segment_of_frames(image.frames, segments)
+        placement = placed_tiles(image.frames, segment, n_segments)
     geometry = matrix_geometry(first, heights if count > 1 else None)
-    planes = PlaneLayout(
-        coordinates=geometry.coordinates,
-        coordinate_system=geometry.coordinate_system,
-        affine=geometry.affine,
-        orientation=geometry.orientation,
-        index=np.zeros(len(whole.frames), np.int64),
-        count=count,
-    )
-    return _Place("z" if count > 1 else "", matrix_size(first), planes, placement)
+    return _MaskPlanes("z" if count > 1 else "", count, geometry, placement)
 
 
-def _stacked(whole: Whole, segments: Sequence[Segment]) -> _Place:
-    frames = whole.frames
+def _stacked(image: JoinedInstance, segments: Sequence[Segment]) -> _MaskPlanes:
+    """Place the masks of a volume."""
+    frames = image.frames
     segment = _segment_of_frames(frames, segments)
     planes = patient_planes(frames)
     dimension = "z"
     if planes is None:
-        planes = frames_without_positions(whole.first, segment)
+        planes = frames_without_positions(image.first, segment)
         dimension = "frame" if planes.count > 1 else ""
-    pixel_format = whole.first.frames.format
+    pixel_format = image.first.frames.format
     size = (pixel_format.rows, pixel_format.columns)
     placement = Placed(
         frames.frames,
@@ -214,10 +204,8 @@ def _stacked(whole: Whole, segments: Sequence[Segment]) -> _Place:
         tile=size,
     )
     if placement.overlapping:
-        warnings.warn(
-            f"{whole.first.location}: several frames show one segment at one position; the last of "
-            "them counts",
-            DicomWarning,
-            stacklevel=2,
+        warn(
+            "several frames show one segment at one position; the last of them counts",
+            location=image.location,
         )
-    return _Place(dimension, size, planes, placement)
+    return _MaskPlanes(dimension, planes.count, planes.geometry, placement)

@@ -9,25 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
-from xarray_dicom.layout.attributes import dataset_attributes
-from xarray_dicom.layout.concatenation import Whole
-from xarray_dicom.layout.frame_array import FrameArray
-from xarray_dicom.layout.frameset import FrameSet
+from xarray_dicom.layout.assemble import assemble
+from xarray_dicom.layout.concatenation import JoinedInstance
+from xarray_dicom.layout.frame_set import FrameSet
 from xarray_dicom.layout.image import ImageLayout
-from xarray_dicom.layout.optical import OpticalPath, optical_paths, path_coordinates, told_apart
+from xarray_dicom.layout.optical import (
+    OpticalPath,
+    distinct_identifiers,
+    optical_paths,
+    path_coordinates,
+)
 from xarray_dicom.layout.options import LayoutOptions
+from xarray_dicom.layout.pixel_values import ValuesOf, image_values
 from xarray_dicom.layout.placement import Placement
 from xarray_dicom.layout.tiled import (
     focal_planes,
-    frame_of_reference,
     full_placement,
     is_full,
     matrix_geometry,
-    matrix_size,
     placed_tiles,
     slide_height,
 )
-from xarray_dicom.layout.values import COLOUR, ValuesOf, image_values
 
 Heights = NDArray[np.float64]
 Int64s = NDArray[np.int64]
@@ -38,14 +40,14 @@ SAME_HEIGHT = 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Planes:
-    """The planes of one file, or of the parts of one.
+    """The planes of one file, or of the parts of a concatenation.
 
     Attributes
     ----------
     paths
         Optical paths.
     count, heights
-        Number of focal planes, and their heights in mm where known.
+        Number of focal planes, and their heights in mm, None where they are not given.
     of_frames
         For sparse tiles the path and focal plane of each frame; None where every path is
         stored at every height, paths slowest.
@@ -58,7 +60,7 @@ class _Planes:
 
 
 def layout_slide(
-    wholes: Sequence[Whole],
+    images: Sequence[JoinedInstance],
     options: LayoutOptions,
     *,
     name: str = "image",
@@ -68,121 +70,117 @@ def layout_slide(
 
     Parameters
     ----------
-    wholes
+    images
         The image; or one for each of its channels or focal planes, all of one size.
     options
-        What the user asked for.
+        Options of opening.
     name
         Name of the variable.
     values
-        What the pixels stand for.
+        Chooses how pixel values are made.
 
     Raises
     ------
     CorruptDicomError
-        If frames and tiles don't add up, a frame names an unknown optical path, or two
-        files have the same plane.
+        If frames and tiles don't add up, a frame names an optical path that is not described,
+        or two files have the same plane.
+    UnsupportedDicomError
+        If some files are TILED_FULL and others sparse.
     """
-    planes = [_planes(whole) for whole in wholes]
-    named = told_apart(path for own in planes for path in own.paths)
+    planes = [_planes(image) for image in images]
+    named = distinct_identifiers(path for own in planes for path in own.paths)
     paths = list(named.values())
-    count, heights = _focal_planes(planes, wholes)
-    opened = [part for whole in wholes for part in whole.parts]
-    first = opened[0]
+    count, heights = _focal_planes(planes)
     cells = [
         _cells(own, [paths.index(named[path]) for path in own.paths], count, heights)
         for own in planes
     ]
-    placement = _placement(wholes, planes, cells, len(paths) * count)
-    geometry = matrix_geometry(first, heights if count > 1 else None)
-    pixels = values(opened, options, placement.complete)
+    placement = _placement(images, planes, cells, len(paths) * count)
+    geometry = matrix_geometry(images[0].first, heights if count > 1 else None)
+    instances = [part for image in images for part in image.parts]
     outer = [("optical_path", len(paths))] if len(paths) > 1 else []
     outer += [("z", count)] if count > 1 else []
-    coordinates = path_coordinates(paths, dimension=len(paths) > 1) | geometry.coordinates
-    colour = first.frames.format.samples > 1
-    if colour:
-        coordinates["c"] = COLOUR
-    frames = FrameArray(
-        sources=tuple(one.frames for one in opened),
-        outer_shape=tuple(size for _, size in outer),
-        plane=matrix_size(first),
+    return assemble(
+        name,
+        instances,
+        options,
+        outer=outer,
         placement=placement,
-        transform=pixels.transform,
-        fill=pixels.fill,
-        memory_budget=options.memory_budget,
-        decoder=options.decoder,
-    )
-    return ImageLayout(
-        name=name,
-        dims=(*(dim for dim, _ in outer), "y", "x", *(["c"] if colour else [])),
-        frames=frames,
-        coordinates=coordinates,
-        attrs=pixels.attrs,
-        dataset_attrs=dataset_attributes([one.dataset for one in opened]),
-        coordinate_system=geometry.coordinate_system,
-        affine=geometry.affine,
-        frame_of_reference=frame_of_reference(first, geometry.orientation),
-        linear=pixels.linear,
+        coordinates=path_coordinates(paths, dimension=len(paths) > 1) | geometry.coordinates,
+        geometry=geometry,
+        pixels=values(instances, options, placement.complete),
     )
 
 
-def _planes(whole: Whole) -> _Planes:
-    paths = optical_paths(whole.first)
-    if is_full(whole.first):
-        count, heights = focal_planes(whole.first, len(paths))
+def _planes(image: JoinedInstance) -> _Planes:
+    paths = optical_paths(image.first)
+    if is_full(image.first):
+        count, heights = focal_planes(image.first, len(paths))
         return _Planes(paths, count, heights, None)
-    heights, level = _sparse_heights(whole.frames)
-    return _Planes(paths, len(heights), heights, (_sparse_paths(whole.frames, paths), level))
+    heights, level = _sparse_heights(image.frames)
+    return _Planes(paths, len(heights), heights, (_sparse_paths(image.frames, paths), level))
 
 
 def _sparse_heights(frames: FrameSet) -> tuple[Heights, Int64s]:
-    """Distinct heights of sparse tiles in mm, ascending, and which of them each frame has."""
-    lowest = slide_height(frames.opened[0])
+    """Return the heights of sparse tiles in mm, distinct and ascending, and each tile's index."""
+    lowest = slide_height(frames.instances[0])
     offsets = frames.floats("ZOffsetInSlideCoordinateSystem", 1)
     if offsets is None:
         return np.asarray([lowest]), np.zeros(len(frames), np.int64)
-    # The file has micrometres; a nanometre is far below any focus step.
+    # Z Offset is in micrometres; a nanometre is far below any focus step.
     heights, level = np.unique(np.round(offsets[:, 0], 3), return_inverse=True)
     return heights / 1000 + lowest, level.reshape(-1).astype(np.int64)
 
 
 def _sparse_paths(frames: FrameSet, paths: tuple[OpticalPath, ...]) -> Int64s:
-    """The optical path of each sparse tile."""
-    column = frames.columns(lambda one: one.column("OpticalPathIdentifier"))
+    """Return the position in `paths` of each sparse tile's optical path."""
+    column = frames.columns(lambda instance: instance.column("OpticalPathIdentifier"))
     if column is None or len(paths) == 1:
         return np.zeros(len(frames), np.int64)
-    found, which = np.unique(column.values[:, 0], return_inverse=True)
+    distinct, which = np.unique(column.values[:, 0], return_inverse=True)
     identifiers = [path.identifier for path in paths]
-    names = [value.decode(errors="replace").strip() for value in found.tolist()]
+    names = [value.decode(errors="replace").strip() for value in distinct.tolist()]
     unknown = sorted(set(names) - set(identifiers))
     if unknown:
         raise CorruptDicomError(
-            f"{frames.location}: frames name the Optical Path Identifier {unknown[0]!r} "
-            f"(0048,0106), but the Optical Path Sequence has {', '.join(identifiers)}"
+            f"frames name the Optical Path Identifier {unknown[0]!r} (0048,0106), but the "
+            f"Optical Path Sequence has {', '.join(identifiers)}",
+            location=frames.location,
+            tag="OpticalPathIdentifier",
         )
     numbers = np.asarray([identifiers.index(name) for name in names], np.int64)
     path: Int64s = numbers[which.reshape(-1)]
     return path
 
 
-def _focal_planes(planes: Sequence[_Planes], wholes: Sequence[Whole]) -> tuple[int, Heights | None]:
-    """Focal planes of all files together."""
-    known = [own.heights for own in planes if own.heights is not None]
-    if len(known) == len(planes):
-        every = np.sort(np.concatenate(known))
-        heights = every[np.append(True, np.diff(every) > SAME_HEIGHT)]
+def _focal_planes(planes: Sequence[_Planes]) -> tuple[int, Heights | None]:
+    """Return the number of focal planes of all files together, and their heights in mm."""
+    heights_of_files = [own.heights for own in planes if own.heights is not None]
+    if len(heights_of_files) == len(planes):
+        ascending = np.sort(np.concatenate(heights_of_files))
+        heights = ascending[np.append(True, np.diff(ascending) > SAME_HEIGHT)]
         return len(heights), heights
     counts = {own.count for own in planes}
     if len(counts) > 1:
         raise CorruptDicomError(
-            f"{wholes[0].first.location}: files of one image have {sorted(counts)} focal planes of "
-            "unknown height, which can't be matched"
+            f"files of one image have {sorted(counts)} focal planes of unknown height, which "
+            "can't be matched"
         )
     return counts.pop(), None
 
 
 def _cells(own: _Planes, paths: Sequence[int], count: int, heights: Heights | None) -> Int64s:
-    """Cell of each plane of a file in the order stored; of each frame, for sparse tiles."""
+    """Return the cell of each plane of a file in the order stored; for sparse tiles, of each tile.
+
+    Parameters
+    ----------
+    own
+        The planes of the file.
+    paths
+        Position of each of its optical paths among those of all files.
+    count, heights
+        Number and heights of the focal planes of all files.
+    """
     if heights is None or own.heights is None:
         levels = np.arange(own.count)
     else:
@@ -195,23 +193,32 @@ def _cells(own: _Planes, paths: Sequence[int], count: int, heights: Heights | No
 
 
 def _placement(
-    wholes: Sequence[Whole], planes: Sequence[_Planes], cells: Sequence[Int64s], n_cells: int
+    images: Sequence[JoinedInstance],
+    planes: Sequence[_Planes],
+    cells: Sequence[Int64s],
+    n_cells: int,
 ) -> Placement:
-    first = wholes[0].first
+    """Place the tiles of all files.
+
+    Parameters
+    ----------
+    images, planes, cells
+        The files, and the planes of each and their cells.
+    n_cells
+        Number of cells of the array.
+    """
     sparse = [own.of_frames is not None for own in planes]
     if all(sparse):
-        frames = FrameSet.of([part for whole in wholes for part in whole.parts])
+        frames = FrameSet.of([part for image in images for part in image.parts])
         return placed_tiles(frames, np.concatenate(cells), n_cells)
     if any(sparse):
         raise UnsupportedDicomError(
-            f"{first.location}: files of one image are tiled in different ways, TILED_FULL and "
-            "sparse (0020,9311)"
+            "files of one image are tiled in different ways, TILED_FULL and sparse (0020,9311)",
+            tag="DimensionOrganizationType",
         )
     stored = np.concatenate(cells)
     if len(np.unique(stored)) < len(stored):
-        raise CorruptDicomError(
-            f"{first.location}: two files have the same optical path at the same focal plane"
-        )
+        raise CorruptDicomError("two files have the same optical path at the same focal plane")
     number = np.full(n_cells, -1, np.int64)
     number[stored] = np.arange(len(stored))
-    return full_placement(wholes, number)
+    return full_placement(images, number)

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.layout.geometry import (
-    COSINE_TOLERANCE,
+from xarray_dicom.layout.frame_of_reference import COSINE_TOLERANCE
+from xarray_dicom.layout.plane_geometry import (
     PIXEL_TOLERANCE,
     Floats,
     PlaneGeometry,
-    located,
 )
 
 Indices = NDArray[np.intp]
@@ -24,7 +23,7 @@ IMAGE_POSITION = "Image Position (Patient) (0020,0032)"
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Parallel planes in ascending order of n·position.
+    """Parallel planes, in ascending order of n·position.
 
     Attributes
     ----------
@@ -35,12 +34,12 @@ class Planes:
     origins
         Centre of the first pixel of each plane, shape ``(planes, 3)``, mm.
     y_drifts, x_drifts
-        Whether origins drift in-plane along that axis, so that it has no coordinate.
+        True if origins drift in-plane along that axis, so that it has no coordinate.
     affine
         4×4, index ``(z, y, x)`` to mm, with the shear of a constant drift; None where no
         affine holds because spacing is irregular or drift is not constant.
     warnings
-        What a user should know, as sentences without the source.
+        Texts of warnings.
     """
 
     z: Floats
@@ -52,8 +51,8 @@ class Planes:
     warnings: tuple[str, ...]
 
 
-def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: str = "") -> Planes:
-    """Sort frames into planes and find out how regular these are.
+def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry) -> Planes:
+    """Sort frames into planes, and judge how regular these are.
 
     Frames belong to one plane when their distances along the normal differ by no more than
     1 % of a pixel or of the typical spacing of planes, whichever is more.
@@ -63,9 +62,7 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: s
     positions
         Image Position (Patient) of each frame, shape ``(frames, 3)``, mm.
     geometry
-        What the frames share.
-    location
-        The source, named in errors.
+        Orientation and spacing that the frames share.
 
     Raises
     ------
@@ -75,13 +72,10 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: s
     at = np.asarray(positions, np.float64)
     if at.ndim != 2 or at.shape[1] != 3 or len(at) == 0:
         raise CorruptDicomError(
-            f"{located(location)}{IMAGE_POSITION} must have three values per frame"
+            f"{IMAGE_POSITION} must have three values per frame", tag="ImagePositionPatient"
         )
-    lost = np.flatnonzero(~np.isfinite(at).all(axis=1))
-    if lost.size:
-        raise CorruptDicomError(
-            f"{located(location)}{IMAGE_POSITION} of frame {lost[0] + 1} is not 3 finite numbers"
-        )
+    if not np.isfinite(at).all():
+        raise not_finite()
     distance = at @ np.asarray(geometry.normal)
     plane, first = _group(distance, PIXEL_TOLERANCE * min(geometry.spacing))
     origins = at[first]
@@ -91,7 +85,7 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: s
     in_plane = np.stack([at @ geometry.column_cosines, at @ geometry.row_cosines]).T
     limits = PIXEL_TOLERANCE * np.asarray(geometry.spacing)
     drifts = np.ptp(in_plane, axis=0) > limits
-    steady = _is_linear(in_plane, distance, limits)
+    steady = _proportional(in_plane, distance, limits)
     gap = _irregularity(z)
     warnings = [
         *([gap] if gap else []),
@@ -105,6 +99,16 @@ def arrange_planes(positions: ArrayLike, geometry: PlaneGeometry, *, location: s
     if not gap and steady.all():
         matrix = geometry.affine(origins[0], _z_step(origins, z, geometry, drifts))
     return Planes(z, plane, origins, bool(drifts[0]), bool(drifts[1]), matrix, tuple(warnings))
+
+
+def not_finite(location: str | None = None, frame: int | None = None) -> CorruptDicomError:
+    """Return the error about a position that is no point in space, of a frame from 1."""
+    return CorruptDicomError(
+        f"{IMAGE_POSITION} is not 3 finite numbers",
+        location=location,
+        frame=frame,
+        tag="ImagePositionPatient",
+    )
 
 
 def split_stacks(
@@ -138,7 +142,7 @@ def split_stacks(
 
 
 def _cluster(distinct: Floats) -> Indices:
-    """Group of each orientation; rows come sorted, so only a window of them can be near."""
+    """Return the group of each orientation; rows ascend, so only a window of them can be near."""
     group = np.full(len(distinct), -1, np.intp)
     tolerance = COSINE_TOLERANCE * (1 + 1e-6)
     ends = np.searchsorted(distinct[:, 0], distinct[:, 0] + tolerance, side="right")
@@ -151,7 +155,10 @@ def _cluster(distinct: Floats) -> Indices:
 
 
 def _group(distance: Floats, finest: float) -> tuple[Indices, Indices]:
-    """Plane of each frame, and a frame of each plane; gaps up to `finest` are never planes."""
+    """Return the plane of each frame, and a frame of each plane.
+
+    Gaps of up to `finest` mm never part planes.
+    """
     order = np.argsort(distance, kind="stable")
     steps = np.diff(distance[order])
     between = steps[steps > finest]
@@ -164,37 +171,60 @@ def _group(distance: Floats, finest: float) -> tuple[Indices, Indices]:
     return plane, order[starts]
 
 
-def _is_linear(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np.bool_]:
-    """Whether in-plane positions grow in proportion to the distance along the normal."""
+def _proportional(in_plane: Floats, distance: Floats, limits: Floats) -> NDArray[np.bool_]:
+    """Return which in-plane positions grow in proportion to the distance along the normal.
+
+    Parameters
+    ----------
+    in_plane
+        Positions along y and x, shape ``(frames, 2)``, mm.
+    distance
+        Distance along the normal of each frame, mm.
+    limits
+        Deviation along y and x that is no deviation, mm.
+    """
     first, last = np.argmin(distance), np.argmax(distance)
     depth = distance - distance[first]
     slope = (in_plane[last] - in_plane[first]) / (depth[last] or 1.0)
-    off = np.abs(in_plane.T - in_plane[first][:, None] - slope[:, None] * depth).max(axis=1)
-    return np.asarray(off <= limits)
+    deviation = np.abs(in_plane.T - in_plane[first][:, None] - slope[:, None] * depth).max(axis=1)
+    return np.asarray(deviation <= limits)
 
 
 def _irregularity(z: Floats) -> str | None:
-    """A sentence about planes that are not evenly spaced within 1 % of their spacing."""
+    """Return a sentence about planes not evenly spaced within 1 % of their spacing; else None."""
     if len(z) < 3:
         return None
     steps = np.diff(z)
-    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
+    typical = float(np.sort(steps)[(len(steps) - 1) // 2])
     even = z[0] + np.arange(len(z)) * (z[-1] - z[0]) / (len(z) - 1)
-    odd = np.flatnonzero(np.abs(steps - usual) > PIXEL_TOLERANCE * usual)
-    if odd.size == 0 and np.abs(z - even).max() <= PIXEL_TOLERANCE * usual:
+    irregular = np.flatnonzero(np.abs(steps - typical) > PIXEL_TOLERANCE * typical)
+    if irregular.size == 0 and np.abs(z - even).max() <= PIXEL_TOLERANCE * typical:
         return None
-    if odd.size == 1:
-        i = int(odd[0])
-        where = f"planes {i} and {i + 1} are {_mm(steps[i])} mm apart, elsewhere {_mm(usual)} mm"
+    if irregular.size == 1:
+        i = int(irregular[0])
+        where = f"planes {i} and {i + 1} are {_mm(steps[i])} mm apart, elsewhere {_mm(typical)} mm"
     else:
         where = (
             f"planes are between {_mm(steps.min())} and {_mm(steps.max())} mm apart, "
-            f"mostly {_mm(usual)} mm"
+            f"mostly {_mm(typical)} mm"
         )
     return f"{where}; the z coordinate has the true positions and no affine holds"
 
 
 def _drift_warning(axis: str, along: Floats, steady: bool, even: bool) -> str:
+    """Return a sentence about planes that drift along an axis.
+
+    Parameters
+    ----------
+    axis
+        Name of the axis.
+    along
+        Position along the axis of the first pixel of each plane, mm.
+    steady
+        True if the drift is in proportion to the distance of planes.
+    even
+        True if planes are evenly spaced.
+    """
     if len(along) < 2:
         return f"frames of one plane do not begin at the same {axis}, so it has no coordinate"
     if steady:
@@ -213,6 +243,17 @@ def _drift_warning(axis: str, along: Floats, steady: bool, even: bool) -> str:
 def _z_step(
     origins: Floats, z: Floats, geometry: PlaneGeometry, drifts: NDArray[np.bool_]
 ) -> Floats | None:
+    """Return the step from a plane to the next, in mm; None for one plane.
+
+    Parameters
+    ----------
+    origins, z
+        First pixel and coordinate of each plane, mm.
+    geometry
+        Orientation and spacing that planes share.
+    drifts
+        True for y and x where origins drift along it.
+    """
     if len(z) < 2:
         return None
     step: Floats = (z[-1] - z[0]) / (len(z) - 1) * np.asarray(geometry.normal)
@@ -226,6 +267,6 @@ def _z_step(
 
 
 def _mm(value: float) -> str:
-    """Millimetres with at least one decimal and at most four significant digits."""
+    """Format millimetres with at least one decimal and at most four significant digits."""
     text = f"{value:.4g}"
     return text if "." in text or "e" in text else f"{text}.0"

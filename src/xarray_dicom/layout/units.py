@@ -1,4 +1,4 @@
-"""Units as DICOM spells them → UCUM."""
+"""Units of DICOM attributes, as UCUM codes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,18 @@ UCUM = {
 
 
 def unit_of(dataset: Dataset, rescale_type: Any) -> str | None:
-    """UCUM unit of the modality values; None where the file doesn't say (``US`` and the like)."""
-    for spelled in (dataset.get("DoseUnits"), dataset.get("Units"), rescale_type):
-        if spelled:
-            return UCUM.get(str(spelled))
+    """Return the UCUM unit of the modality values; None where the file has none (or ``US``).
+
+    Parameters
+    ----------
+    dataset
+        Header of an image.
+    rescale_type
+        Rescale Type of all frames, if they have one.
+    """
+    for code in (dataset.get("DoseUnits"), dataset.get("Units"), rescale_type):
+        if code:
+            return UCUM.get(str(code))
     values = dataset.get("ImageType") or [""]
     image_type = [values] if isinstance(values, str) else list(values)
     # CT images are in Hounsfield units unless they say otherwise (PS3.3 C.8.2.1.1.7).

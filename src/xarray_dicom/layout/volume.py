@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,26 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.datadict import keyword_for_tag
 
-from xarray_dicom.errors import DicomWarning
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.attributes import dataset_attributes
-from xarray_dicom.layout.dimensions import (
-    CLASSIC_KEYWORDS,
-    FRAME,
-    SPATIAL,
-    Arrangement,
-    arrange,
-    dimension_name,
-)
-from xarray_dicom.layout.frame_array import FrameArray
-from xarray_dicom.layout.frameset import FrameSet
-from xarray_dicom.layout.image import Coordinate, ImageLayout, texts
+from xarray_dicom.layout.assemble import assemble
+from xarray_dicom.layout.coordinate import Coordinate, texts
+from xarray_dicom.layout.dimension_names import CLASSIC_KEYWORDS, SPATIAL, dimension_name
+from xarray_dicom.layout.dimensions import FRAME, Arrangement, arrange
+from xarray_dicom.layout.frame_set import FrameSet
+from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.options import LayoutOptions
+from xarray_dicom.layout.pixel_values import ValuesOf, image_values
 from xarray_dicom.layout.placement import Placed
 from xarray_dicom.layout.planes import PlaneLayout, no_planes, patient_planes, split_by
 from xarray_dicom.layout.stack import split_stacks
-from xarray_dicom.layout.tiled import frame_of_reference
-from xarray_dicom.layout.values import COLOUR, ValuesOf, image_values
+from xarray_dicom.parsing.elements import Column
+from xarray_dicom.warn import warn
 
 #: Units of the values along extra dimensions.
 UNITS = {
@@ -44,13 +37,14 @@ UNITS = {
 }
 
 
-def split_images(opened: Sequence[Instance]) -> list[FrameSet]:
+def split_images(instances: Sequence[Instance]) -> list[FrameSet]:
     """Split frames into images: one size, one spacing, one orientation, one Stack ID each."""
-    frames = FrameSet.of(opened)
+    frames = FrameSet.of(instances)
     n = len(frames)
+    formats = [instance.frames.format for instance in frames.instances]
     sizes = np.repeat(
-        [(f.rows, f.columns, f.samples) for f in (one.frames.format for one in frames.opened)],
-        [one.frames.n_frames for one in frames.opened],
+        [(f.rows, f.columns, f.samples) for f in formats],
+        [instance.frames.n_frames for instance in frames.instances],
         axis=0,
     )
     keys: list[NDArray[Any]] = [sizes]
@@ -60,7 +54,7 @@ def split_images(opened: Sequence[Instance]) -> list[FrameSet]:
         keys.append(np.round(spacing, 4))
     orientation = frames.floats("ImageOrientationPatient", 6)
     if orientation is not None:
-        stacks = frames.columns(lambda one: one.column("StackID"))
+        stacks = frames.columns(lambda instance: instance.column("StackID"))
         identifiers = None if stacks is None else stacks.values[:, 0]
         stack = np.zeros(n, np.int64)
         for number, members in enumerate(split_stacks(orientation, identifiers)):
@@ -83,27 +77,23 @@ def layout_frames(
     Parameters
     ----------
     frames
-        What to present.
+        The frames.
     options
-        What the user asked for.
+        Options of opening.
     single
-        Whether this is one single-frame image, which has no dimension besides its plane.
+        True for one single-frame image, which has no dimensions but those of its plane.
     name
         Name of the variable.
     values
-        What the pixels stand for.
+        Chooses how pixel values are made.
+
+    Warns
+    -----
+    DicomWarning
+        If frames can't be arranged along dimensions, or planes are irregular.
     """
     _warn_of_mosaic(frames)
-    planes = patient_planes(frames)
-    if planes is None:
-        planes = no_planes(frames.opened[0], np.arange(len(frames)), len(frames))
-        arrangement = Arrangement(((FRAME, len(frames)),), (), (np.arange(len(frames)),), False)
-        warn_without_position(frames)
-    else:
-        columns = extra_columns(frames) if len(frames) > 1 else {}
-        arrangement = arrange(planes.index, columns)
-        for warning in arrangement.warnings:
-            warnings.warn(f"{frames.location}: {warning}", DicomWarning, stacklevel=2)
+    planes, arrangement = _arranged(frames)
     outer = list(arrangement.dims)
     cell = np.zeros(len(frames), np.int64)
     for (_, size), index in zip(arrangement.dims, arrangement.cells, strict=True):
@@ -112,72 +102,68 @@ def layout_frames(
         outer.append(("z", planes.count))
         cell = cell * planes.count + planes.index
     coordinates = _coordinates(arrangement, planes)
-    if single and outer and outer[-1][1] == 1 and len(outer) == 1:
+    if single and len(outer) == 1 and outer[0][1] == 1:
         outer = []
         coordinates = {name: _without(c, ("z", FRAME)) for name, c in coordinates.items()}
-    first = frames.opened[0]
-    pixel_format = first.frames.format
+    pixel_format = frames.instances[0].frames.format
     plane = (pixel_format.rows, pixel_format.columns)
     n_cells = int(np.prod([n for _, n in outer], dtype=np.int64))
     placement = Placed(frames.frames, cell, None, None, n_cells=n_cells, plane=plane, tile=plane)
-    pixels = values(frames.opened, options, placement.complete)
-    colour = pixel_format.samples > 1
-    if colour:
-        coordinates["c"] = COLOUR
-    array = FrameArray(
-        sources=frames.sources,
-        outer_shape=tuple(n for _, n in outer),
-        plane=plane,
+    return assemble(
+        name,
+        frames.instances,
+        options,
+        outer=outer,
         placement=placement,
-        transform=pixels.transform,
-        fill=pixels.fill,
-        memory_budget=options.memory_budget,
-        decoder=options.decoder,
-    )
-    return ImageLayout(
-        name=name,
-        dims=(*(dim for dim, _ in outer), "y", "x", *(["c"] if colour else [])),
-        frames=array,
         coordinates=coordinates,
-        attrs=pixels.attrs,
-        dataset_attrs=dataset_attributes([one.dataset for one in frames.opened], first.conversions),
-        coordinate_system=planes.coordinate_system,
-        affine=planes.affine,
-        frame_of_reference=frame_of_reference(first, planes.orientation),
-        linear=pixels.linear,
+        geometry=planes.geometry,
+        pixels=values(frames.instances, options, placement.complete),
     )
 
 
-def warn_without_position(frames: FrameSet) -> None:
-    """Say that instances of a series can't be sorted, since they have no positions."""
-    if len(frames.opened) > 1:
-        warnings.warn(
-            f"{frames.location}: {len(frames.opened)} instances without Image Position (Patient) "
-            "(0020,0032) are kept in the order given, along the dimension frame",
-            DicomWarning,
-            stacklevel=2,
+def _arranged(frames: FrameSet) -> tuple[PlaneLayout, Arrangement]:
+    """Sort frames into planes, and those of one plane along further dimensions."""
+    planes = patient_planes(frames)
+    n = len(frames)
+    if planes is None:
+        planes = no_planes(frames.instances[0], np.arange(n), n)
+        arrangement = Arrangement(((FRAME, n),), {}, (np.arange(n),), False)
+        _warn_without_position(frames)
+    else:
+        arrangement = arrange(planes.index, extra_columns(frames) if n > 1 else {})
+        for warning in arrangement.warnings:
+            warn(warning)
+    return planes, arrangement
+
+
+def _warn_without_position(frames: FrameSet) -> None:
+    """Warn that instances of a series can't be sorted, since they have no positions."""
+    if len(frames.instances) > 1:
+        warn(
+            f"{len(frames.instances)} instances without Image Position (Patient) (0020,0032) are "
+            "kept in the order given, along the dimension frame",
+            tag="ImagePositionPatient",
         )
 
 
 def _warn_of_mosaic(frames: FrameSet) -> None:
-    """Say that an image of many slices side by side, as Siemens scanners write, is left so."""
-    mosaics = [one for one in frames.opened if "MOSAIC" in (one.get("ImageType") or ())]
+    """Warn that an image of many slices side by side, as Siemens scanners write, is left so."""
+    mosaics = [i for i in frames.instances if "MOSAIC" in (i.get("ImageType") or ())]
     if mosaics:
-        warnings.warn(
-            f"{mosaics[0].location}: a Siemens mosaic, whose slices lie side by side in one "
-            "plane; it is left as it is, and coordinates hold for none of them",
-            DicomWarning,
-            stacklevel=2,
+        warn(
+            "a Siemens mosaic, whose slices lie side by side in one plane; it is left as it is, "
+            "and coordinates hold for none of them",
+            location=mosaics[0].location,
         )
 
 
 def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
-    """What may tell frames at one position apart, by dimension name.
+    """Return the attributes that may distinguish frames at one position, by dimension name.
 
-    Enhanced objects say so themselves (PS3.3 C.7.6.17, Dimension Index); classic ones, and
-    the files of an enhanced series, have attributes that vary.
+    Enhanced objects name them (PS3.3 C.7.6.17, Dimension Index); classic ones, and the files
+    of an enhanced series, have attributes that vary.
     """
-    items = list(frames.opened[0].dataset.get("DimensionIndexSequence") or [])
+    items = list(frames.instances[0].dataset.get("DimensionIndexSequence") or [])
     columns: dict[str, NDArray[Any]] = {}
     for position, item in enumerate(items):
         pointer = item.get("DimensionIndexPointer")
@@ -188,28 +174,44 @@ def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
             continue
         group = item.get("FunctionalGroupPointer")
         group = None if group is None else int(group)
-        added = _add(
+        has_values = _add(
             columns,
             frames,
             attribute,
-            lambda one, e=int(pointer), g=group: one.pointed(e, g),
+            lambda instance, e=int(pointer), g=group: instance.pointed(e, g),
         )
-        if not added:
-            # A sequence, or a value that isn't there: its ordinal has to do.
-            ordinals = frames.columns(lambda one: one.column("DimensionIndexValues"))
+        if not has_values:
+            # A sequence, or a value that is missing: its ordinal stands for it.
+            ordinals = frames.columns(lambda instance: instance.column("DimensionIndexValues"))
             if ordinals is not None and ordinals.values.shape[1] > position:
                 columns[dimension_name(attribute)] = ordinals.values[:, position]
     # Channels of a parametric map need not be a dimension of its index (PS3.3 A.75.4).
-    _add(columns, frames, "LUTLabel", lambda one: one.per_frame("LUTLabel"))
-    if not items or len(frames.opened) > 1:
+    _add(columns, frames, "LUTLabel", lambda instance: instance.per_frame("LUTLabel"))
+    if not items or len(frames.instances) > 1:
         for keyword in CLASSIC_KEYWORDS:
-            _add(columns, frames, keyword, lambda one, k=keyword: one.column(k))
+            _add(columns, frames, keyword, lambda instance, k=keyword: instance.column(k))
     return columns
 
 
 def _add(
-    columns: dict[str, NDArray[Any]], frames: FrameSet, attribute: str | int, read: Any
+    columns: dict[str, NDArray[Any]],
+    frames: FrameSet,
+    attribute: str | int,
+    read: Callable[..., Column | None],
 ) -> bool:
+    """Add the values of an attribute to `columns`, one per frame; return False without values.
+
+    Parameters
+    ----------
+    columns
+        By dimension name; one that is there already stays.
+    frames
+        The frames.
+    attribute
+        Keyword or number of the attribute.
+    read
+        Returns the values of an instance's frames.
+    """
     column = frames.columns(read)
     name = dimension_name(attribute)
     if column is None or name in columns:
@@ -228,23 +230,24 @@ def _add(
 
 
 def _coordinates(arrangement: Arrangement, planes: PlaneLayout) -> dict[str, Coordinate]:
-    coordinates = dict(planes.coordinates)
+    """Return the coordinates of planes and of further dimensions."""
+    coordinates = dict(planes.geometry.coordinates)
     if not arrangement.has_planes and "z" in coordinates:
         z = coordinates["z"]
         coordinates["z"] = replace(z, dims=(FRAME,), values=z.values[planes.index])
-    for found in arrangement.coords:
-        if found.name in coordinates:
+    for name, coordinate in arrangement.coords.items():
+        if name in coordinates:
             continue
-        values: NDArray[Any] = found.values
+        values: NDArray[Any] = coordinate.values
         if values.dtype.kind in "US":
             values = texts([str(v) for v in values.reshape(-1)]).reshape(values.shape)
-        attrs = {"units": UNITS[found.name]} if found.name in UNITS else {}
-        coordinates[found.name] = Coordinate(found.dims, values, attrs)
+        attrs = {"units": UNITS[name]} if name in UNITS else {}
+        coordinates[name] = Coordinate(coordinate.dims, values, attrs)
     return coordinates
 
 
 def _without(coordinate: Coordinate, dims: tuple[str, ...]) -> Coordinate:
-    """A coordinate without dimensions of length one."""
+    """Return a coordinate without its dimensions of length one."""
     if not set(coordinate.dims) & set(dims):
         return coordinate
     return replace(coordinate, dims=(), values=coordinate.values.reshape(()))

@@ -1,8 +1,7 @@
-"""What the pixels of an image stand for: transform, unit, and the value where none is."""
+"""Values of the pixels of an image: transform, unit, and the value where no frame is."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, DicomError, DicomWarning
+from xarray_dicom.errors import DicomError, located
 from xarray_dicom.instance import Instance
-from xarray_dicom.layout.image import Coordinate, Linear
+from xarray_dicom.layout.coordinate import Coordinate
+from xarray_dicom.layout.image import Linear
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.layout.realworld import real_world_values
 from xarray_dicom.layout.units import unit_of
@@ -22,6 +22,7 @@ from xarray_dicom.parsing.functional import tag
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.pixels.modality import modality_transform
 from xarray_dicom.pixels.transform import PerFrame, Rescale, Stored, Transform
+from xarray_dicom.warn import warn
 
 #: Labels of the samples of colour images.
 COLOUR = Coordinate(("c",), np.array(["r", "g", "b"], dtype=object))
@@ -47,18 +48,18 @@ ValuesOf = Callable[[Sequence[Instance], LayoutOptions, bool], "PixelValues"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelValues:
-    """From stored values to an image's values.
+    """Conversion of stored values to an image's values.
 
     Attributes
     ----------
     transform
         Applied while reading.
     linear
-        What is left to CF decoding; None where `transform` is all.
+        Rescale left to CF decoding; None where `transform` gives the final values.
     fill
         Value where no frame is.
     attrs
-        Of the variable.
+        Attributes of the variable.
     """
 
     transform: Transform
@@ -67,8 +68,10 @@ class PixelValues:
     attrs: dict[str, Any]
 
 
-def image_values(opened: Sequence[Instance], options: LayoutOptions, complete: bool) -> PixelValues:
-    """Choose how the values of an image are made.
+def image_values(
+    instances: Sequence[Instance], options: LayoutOptions, complete: bool
+) -> PixelValues:
+    """Choose the conversion to the values of an image.
 
     A linear rescale that all frames share is left to CF decoding, so that it stays visible
     and reversible; anything else is applied while reading, and so is every rescale of an
@@ -76,47 +79,60 @@ def image_values(opened: Sequence[Instance], options: LayoutOptions, complete: b
 
     Parameters
     ----------
-    opened
+    instances
         The instances of the image.
     options
-        What the user asked for.
+        Options of opening.
     complete
-        Whether every pixel has a frame.
+        True if every pixel has a frame.
+
+    Raises
+    ------
+    DicomError
+        If a Real World Value Mapping is chosen that is not there.
+    CorruptDicomError
+        If a transform lacks a value.
     """
-    first = opened[0]
+    first = instances[0]
     pixel_format = first.frames.format
-    stored = _stored_dtype(opened)
+    stored = _stored_dtype(instances)
     padding = _padding(first.dataset, stored)
     attrs = _pixel_attrs(pixel_format, padding)
     if options.scale and options.real_world is not None:
-        mapped = mapped_values(opened, options, complete)
+        mapped = mapped_values(instances, options)
         if mapped is None:
             raise DicomError(
-                f"{first.location}: no Real World Value Mapping (0040,9096), so none can be "
-                f"chosen by real_world={options.real_world!r}"
+                "no Real World Value Mapping (0040,9096), so none can be chosen by "
+                f"real_world={options.real_world!r}",
+                location=first.location,
+                tag="RealWorldValueMappingSequence",
             )
         return mapped
     if pixel_format.samples > 1:
         return PixelValues(Stored(stored), None, _absent_colour(first.dataset, pixel_format), attrs)
     fill = float(padding[0]) if padding is not None else 0.0
-    if not options.scale or any(one.frames.format.photometric not in MONOCHROME for one in opened):
+    photometric = {instance.frames.format.photometric for instance in instances}
+    if not options.scale or photometric - set(MONOCHROME):
         return PixelValues(Stored(stored), None, fill, attrs)
     unit = unit_of(first.dataset, first.shared("RescaleType"))
     if unit:
         attrs["units"] = unit
-    transform = _modality(opened, stored)
+    transform = _modality(instances, stored)
     if isinstance(transform, Rescale) and transform.is_uniform and complete:
         linear = Linear(float(transform.slope), float(transform.intercept))
         return PixelValues(Stored(stored), linear, fill, attrs)
     return PixelValues(transform, None, float("nan"), attrs)
 
 
-def mapped_values(
-    opened: Sequence[Instance], options: LayoutOptions, complete: bool
-) -> PixelValues | None:
-    """Real-world values by the mapping that was asked for; None where nothing is mapped.
+def mapped_values(instances: Sequence[Instance], options: LayoutOptions) -> PixelValues | None:
+    """Return the conversion to real-world values; None where nothing is mapped or chosen.
 
-    Arguments as `image_values`; ``options.real_world`` is the choice.
+    Parameters
+    ----------
+    instances
+        The instances of the image.
+    options
+        Options of opening; ``options.real_world`` chooses the mapping.
 
     Raises
     ------
@@ -125,18 +141,18 @@ def mapped_values(
     """
     if options.real_world is None:
         return None
-    first = opened[0]
-    stored = _stored_dtype(opened)
-    found = real_world_values(opened, stored, options.real_world)
-    if found is None:
+    first = instances[0]
+    stored = _stored_dtype(instances)
+    mapped = real_world_values(instances, stored, options.real_world)
+    if mapped is None:
         return None
-    transform, named = found
+    transform, described = mapped
     attrs = _pixel_attrs(first.frames.format, _padding(first.dataset, stored))
-    return PixelValues(transform, None, float("nan"), attrs | named)
+    return PixelValues(transform, None, float("nan"), attrs | described)
 
 
-def _stored_dtype(opened: Sequence[Instance]) -> np.dtype[Any]:
-    return np.result_type(*(one.frames.format.dtype for one in opened))
+def _stored_dtype(instances: Sequence[Instance]) -> np.dtype[Any]:
+    return np.result_type(*(instance.frames.format.dtype for instance in instances))
 
 
 def _pixel_attrs(pixel_format: PixelFormat, padding: Padding | None) -> dict[str, Any]:
@@ -148,10 +164,10 @@ def _pixel_attrs(pixel_format: PixelFormat, padding: Padding | None) -> dict[str
     return attrs
 
 
-def _modality(opened: Sequence[Instance], stored: np.dtype[Any]) -> Transform:
-    """The modality transforms of all instances as one, by frame number through all of them."""
-    transforms = _instance_transforms(opened, stored)
-    counts = [one.frames.n_frames for one in opened]
+def _modality(instances: Sequence[Instance], stored: np.dtype[Any]) -> Transform:
+    """Return the modality transforms of all instances as one, by frame number through them."""
+    transforms = _instance_transforms(instances, stored)
+    counts = [instance.frames.n_frames for instance in instances]
     if all(isinstance(transform, Rescale) for transform in transforms):
         slopes, intercepts = (
             np.concatenate(
@@ -171,10 +187,11 @@ def _modality(opened: Sequence[Instance], stored: np.dtype[Any]) -> Transform:
     return PerFrame(tuple(transforms), tuple(choice.tolist()))
 
 
-#: What the modality transform of a classic instance is made of; it has none of the others.
+#: Elements that make up the modality transform of a classic instance.
 _LINEAR = tuple(
     map(tag, ("PhotometricInterpretation", "SOPClassUID", "RescaleSlope", "RescaleIntercept"))
 )
+#: Elements of objects whose modality transform may be another one.
 _NOT_LINEAR = tuple(
     map(
         as_tag,
@@ -183,46 +200,45 @@ _NOT_LINEAR = tuple(
 )
 
 
-def _instance_transforms(opened: Sequence[Instance], stored: np.dtype[Any]) -> list[Transform]:
-    """The modality transform of each instance; those with the same bytes share it."""
-    known: dict[tuple[Spelling | None, ...], Transform] = {}
+def _instance_transforms(instances: Sequence[Instance], stored: np.dtype[Any]) -> list[Transform]:
+    """Return the modality transform of each instance; those with the same bytes share it."""
+    by_bytes: dict[tuple[Spelling | None, ...], Transform] = {}
     transforms = []
-    for one in opened:
-        key = tuple(spelling_of(one.dataset, element) for element in _LINEAR)
-        if one.columns or None in key or any(element in one.dataset for element in _NOT_LINEAR):
-            transforms.append(_instance_transform(one, stored))
+    for instance in instances:
+        dataset = instance.dataset
+        key = tuple(spelling_of(dataset, element) for element in _LINEAR)
+        if instance.columns or None in key or any(element in dataset for element in _NOT_LINEAR):
+            transforms.append(_instance_transform(instance, stored))
             continue
-        if key not in known:
-            known[key] = _instance_transform(one, stored)
-        transforms.append(known[key])
+        if key not in by_bytes:
+            by_bytes[key] = _instance_transform(instance, stored)
+        transforms.append(by_bytes[key])
     return transforms
 
 
-def _instance_transform(opened: Instance, stored: np.dtype[Any]) -> Transform:
-    try:
+def _instance_transform(instance: Instance, stored: np.dtype[Any]) -> Transform:
+    with located(instance.location):
         transform = modality_transform(
-            opened.dataset,
+            instance.dataset,
             stored,
-            slope=_per_frame(opened, "RescaleSlope"),
-            intercept=_per_frame(opened, "RescaleIntercept"),
+            slope=_per_frame(instance, "RescaleSlope"),
+            intercept=_per_frame(instance, "RescaleIntercept"),
         )
-    except CorruptDicomError as error:
-        raise CorruptDicomError(f"{opened.location}: {error}") from error
     if isinstance(transform, Stored) and stored.kind in "iu":
         # Without a rescale modality values equal stored ones, and have the same type as with one.
         return Rescale.of(1.0, 0.0, stored)
     return transform
 
 
-def _per_frame(opened: Instance, keyword: str) -> NDArray[np.float64] | None:
-    column = opened.per_frame(keyword)
+def _per_frame(instance: Instance, keyword: str) -> NDArray[np.float64] | None:
+    column = instance.per_frame(keyword)
     if column is None:
         return None
     return np.where(column.count > 0, column.values[:, 0].astype(np.float64), np.nan)
 
 
 def _padding(dataset: Dataset, stored: np.dtype[Any]) -> Padding | None:
-    """Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2), in stored values."""
+    """Return Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2), in stored values."""
 
     def as_stored(value: float) -> float:
         # Writers spell signed values as unsigned ones of the same 16 bits.
@@ -235,14 +251,14 @@ def _padding(dataset: Dataset, stored: np.dtype[Any]) -> Padding | None:
             continue
         limit = dataset.get(f"{prefix}PixelPaddingRangeLimit")
         if not isinstance(value, (int, float)):
-            warnings.warn(f"{name} is {value!r} and passed over", DicomWarning, stacklevel=2)
+            warn(f"{name} is {value!r} and passed over", tag=name)
             return None
         return as_stored(value), as_stored(limit) if isinstance(limit, (int, float)) else None
     return None
 
 
 def _absent_colour(dataset: Dataset, pixel_format: PixelFormat) -> tuple[float, ...]:
-    """Recommended Absent Pixel CIELab Value (PS3.3 C.10.7.1.1) as RGB, else white."""
+    """Return Recommended Absent Pixel CIELab Value (PS3.3 C.10.7.1.1) as RGB, else white."""
     white = float(min(2**pixel_format.bits_stored - 1, _largest(pixel_format.dtype)))
     paths = dataset.get("OpticalPathSequence") or []
     for place in (dataset, *paths):
@@ -257,7 +273,18 @@ def _largest(dtype: np.dtype[Any]) -> int:
 
 
 def lab_to_srgb(encoded: Sequence[int]) -> NDArray[np.float64]:
-    """A CIELab colour as DICOM encodes it in 16 bits, relative to D50, as sRGB from 0 to 1."""
+    """Convert a CIELab colour as DICOM encodes it in 16 bits, relative to D50, to sRGB.
+
+    Parameters
+    ----------
+    encoded
+        Lightness, a and b (PS3.3 C.10.7.1.1).
+
+    Returns
+    -------
+    array
+        Red, green and blue from 0 to 1, shape ``(3,)``.
+    """
     scaled = np.asarray(encoded, np.float64) / 65535
     lightness, a, b = scaled[0] * 100, scaled[1] * 255 - 128, scaled[2] * 255 - 128
     y = (lightness + 16) / 116

@@ -1,7 +1,7 @@
-"""From an array's values to 8-bit sRGB, pixel by pixel.
+"""Transforms from an array's values to 8-bit sRGB, pixel by pixel.
 
-The transforms are highdicom's; what is ours is to apply them to blocks of any shape. All are
-small and picklable.
+highdicom computes them; these classes apply it to blocks of any shape. All are small and
+picklable.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ Pixels = NDArray[Any]
 
 WHITE = 255
 
-#: Pixels that are shown at a time: floats take many times the memory of what is shown.
-AT_ONCE = 2**20
+#: Pixels that are transformed at a time: in float64 they take eight times the memory of the
+#: result.
+BLOCK = 2**20
 
 
 @dataclass(frozen=True)
 class Colour:
-    """RGB of any depth as 8-bit sRGB, through the ICC profile if there is one.
+    """Transform of RGB of any depth to 8-bit sRGB, by an ICC profile if there is one.
 
     Attributes
     ----------
@@ -40,18 +41,18 @@ class Colour:
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Transform one block, shape ``(…, 3)``."""
-        eight = pixels if self.bits == 8 else np.rint(pixels * (WHITE / (2.0**self.bits - 1)))
-        eight = np.ascontiguousarray(eight, np.uint8)
-        if self.profile is None or not eight.size:
-            return eight
-        flat = eight.reshape(1, -1, 3)
-        transformed: Pixels = hd.color.ColorManager(self.profile).transform_frame(flat)
-        return transformed.reshape(eight.shape)
+        scaled = pixels if self.bits == 8 else np.rint(pixels * (WHITE / (2.0**self.bits - 1)))
+        rgb = np.ascontiguousarray(scaled, np.uint8)
+        if self.profile is None or not rgb.size:
+            return rgb
+        as_one_row = rgb.reshape(1, -1, 3)
+        transformed: Pixels = hd.color.ColorManager(self.profile).transform_frame(as_one_row)
+        return transformed.reshape(rgb.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """Palette indices as 8-bit sRGB (PS3.3 C.7.9).
+    """Lookup of palette indices in 8-bit sRGB colours (PS3.3 C.7.9).
 
     Attributes
     ----------
@@ -65,24 +66,24 @@ class Palette:
     first: int
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Look one block up; values beyond an end take that end's colour."""
+        """Look up one block; values beyond an end take the colour of that end."""
         index = np.clip(pixels.astype(np.int64) - self.first, 0, len(self.table) - 1)
         colours: Pixels = self.table[index]
         return colours
 
 
 @dataclass(frozen=True)
-class Window:
-    """A window to 8 bits (PS3.3 C.11.2.1.2).
+class VoiWindow:
+    """VOI window from modality values to 8 bits (PS3.3 C.11.2.1.2).
 
     Attributes
     ----------
     center, width
         In modality values; the width is positive.
     function
-        Its VOI LUT Function.
+        VOI LUT Function: ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID``.
     inverted
-        Whether low values are white.
+        True for white where values are low.
     """
 
     center: float
@@ -91,10 +92,10 @@ class Window:
     inverted: bool
 
     def __call__(self, values: Pixels) -> Pixels:
-        """Window modality values, float64."""
-        # At a width of 1 a LINEAR window is a step, whose formula divides by nothing.
+        """Apply the window to float64 modality values."""
+        # The formula of LINEAR divides by the width less 1.
         narrowest = 1 + 1e-6 if self.function == "LINEAR" else 1e-6
-        shown: Pixels = hd.pixels.apply_voi_window(
+        levels: Pixels = hd.pixels.apply_voi_window(
             values,
             window_center=self.center,
             window_width=max(self.width, narrowest),
@@ -102,12 +103,12 @@ class Window:
             output_range=(0.0, float(WHITE)),
             invert=self.inverted,
         )
-        return shown
+        return levels
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """A VOI LUT to 8 bits (PS3.3 C.11.2.1.1).
+class VoiLut:
+    """VOI lookup table from modality values to 8 bits (PS3.3 C.11.2.1.1).
 
     Attributes
     ----------
@@ -121,7 +122,7 @@ class Table:
     first: int
 
     def __call__(self, values: Pixels) -> Pixels:
-        """Look modality values up; values beyond an end take that end's level."""
+        """Look up modality values; values beyond an end take the level of that end."""
         levels: Pixels = self.table[
             np.clip(np.rint(values) - self.first, 0, len(self.table) - 1).astype(np.int64)
         ]
@@ -130,30 +131,30 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Gray:
-    """An array's values as gray in RGB.
+    """Transform of an array's values to gray in RGB.
 
     Attributes
     ----------
     modality
-        From the array's values to modality values; None where they are.
-    shown
-        From modality values to gray levels.
+        Transform to modality values; None where the array holds these.
+    voi
+        Transform from modality values to gray levels.
     """
 
     modality: Transform | None
-    shown: Window | Table
+    voi: VoiWindow | VoiLut
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Show one block; pixels without a value are black."""
+        """Transform one block; pixels without a value are black."""
         flat = pixels.reshape(-1)
         gray = np.empty(flat.shape, np.uint8)
-        for start in range(0, len(flat), AT_ONCE):
-            part = flat[start : start + AT_ONCE]
+        for start in range(0, len(flat), BLOCK):
+            part = flat[start : start + BLOCK]
             absent = np.isnan(part)
-            # Large enough for any window, small enough not to overflow in it.
+            # 1e100 is beyond any window, and overflows in none.
             values = np.nan_to_num(part.astype(np.float64), posinf=1e100, neginf=-1e100)
             if self.modality is not None:
                 values = self.modality.apply(values, 0).astype(np.float64)
-            levels = np.rint(self.shown(values))
-            gray[start : start + AT_ONCE] = np.where(absent, 0, levels)
+            levels = np.rint(self.voi(values))
+            gray[start : start + BLOCK] = np.where(absent, 0, levels)
         return np.repeat(gray.reshape(*pixels.shape, 1), 3, axis=-1)

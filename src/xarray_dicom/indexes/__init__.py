@@ -1,0 +1,14 @@
+"""xarray indexes of this package: segments, and frames of reference."""
+
+from xarray_dicom.indexes.frame_of_reference_index import (
+    FrameOfReferenceIndex,
+    frame_of_reference_coordinates,
+)
+from xarray_dicom.indexes.segment_index import SegmentIndex, segment_coordinates
+
+__all__ = [
+    "FrameOfReferenceIndex",
+    "SegmentIndex",
+    "frame_of_reference_coordinates",
+    "segment_coordinates",
+]
