@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from fsspec.implementations.local import LocalFileSystem
-
 from xarray_dicom.errors import DicomError, located
 from xarray_dicom.runtime import Runtime, enter_loop, runtime
 from xarray_dicom.storage.clients.base import ObjectClient, Reply
@@ -20,7 +18,7 @@ from xarray_dicom.storage.request_sizing import (
     sizing_without_meter,
 )
 from xarray_dicom.storage.source import Fingerprint, Head
-from xarray_dicom.storage.url import URL
+from xarray_dicom.storage.url import URL, local_path
 from xarray_dicom.storage.wrappers.error_names import (
     ErrorNamingClient,
     describe,
@@ -254,5 +252,5 @@ class URLSource:
 
 
 def _absolute(url: URL) -> URL:
-    strip: Any = LocalFileSystem._strip_protocol
-    return URL.of_file(strip(str(url)))
+    path = local_path(url)
+    return url if path == url.links[0].text else URL.of_file(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
 
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.clients.base import Reply
@@ -26,7 +25,7 @@ _MOST_BYTES = 2**30
 class LocalClient:
     """A regular file; every read compares size and modification time on its own descriptor."""
 
-    def __init__(self, filesystem: Any, path: str) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
 
     async def get(self, offset: int, length: int, pinned: Fingerprint | None) -> Reply:

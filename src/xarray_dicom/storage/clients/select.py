@@ -16,12 +16,11 @@ from xarray_dicom.storage.clients.http import HTTPClient
 from xarray_dicom.storage.clients.local import LocalClient
 from xarray_dicom.storage.clients.obstore import obstore_store
 from xarray_dicom.storage.clients.s3 import S3Client
-from xarray_dicom.storage.url import LOCAL_PROTOCOLS, URL
+from xarray_dicom.storage.url import LOCAL_PROTOCOLS, URL, local_path
 
-#: Client by protocol, made with a filesystem and the path in it; others get `GenericClient`.
+#: Client by protocol, made with a filesystem and the path in it; local files need no
+#: filesystem, other protocols get `GenericClient`.
 CLIENTS: Mapping[str, Callable[[Any, str], ObjectClient]] = {
-    "file": LocalClient,
-    "local": LocalClient,
     "s3": S3Client,
     "s3a": S3Client,
     "gs": GCSClient,
@@ -59,6 +58,8 @@ async def client_of(url: URL, options: Mapping[str, Any]) -> ObjectClient:
     """Return the client of the object at `url`; costs no request unless the URL is a chain."""
     rest = url.rest
     if rest is None:
+        if url.links[0].is_local:
+            return LocalClient(local_path(url))
         chosen = await obstore_store(url, options, lambda: _fsspec_client(url, options))
         return chosen or await _fsspec_client(url, options)
     behind = await client_of(rest, url.options_of_rest(options))
