@@ -1,4 +1,4 @@
-"""Measure, keep the figures, and write the page of them."""
+"""Measure, store the figures, and write ``docs/benchmarks.md``."""
 
 from __future__ import annotations
 
@@ -7,67 +7,72 @@ import datetime
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import ROOT
 from benchmarks.cases import GROUPS, Case, cases
 from benchmarks.machine import describe
-from benchmarks.report import section, write_report
+from benchmarks.report import section, verdict_table, write_report
 from benchmarks.results import Row, Run, load, save
 from benchmarks.run import measure
 from benchmarks.scale import FULL, QUICK
+from benchmarks.targets import targets
 
-KEPT = ROOT / ".bench"
+RESULTS = ROOT / ".bench"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Do what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "cases", nargs="*", help="groups, or how names of cases start; all by default"
+        "cases", nargs="*", help="groups, or beginnings of names of cases; all by default"
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, each measured once")
     parser.add_argument("--list", action="store_true", help="print the names of cases")
     parser.add_argument("--report", action="store_true", help="only write the page again")
-    parser.add_argument("--folder", type=Path, default=KEPT, help="where figures are kept")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="folder of the figures")
     options = parser.parse_args(arguments)
     scale = QUICK if options.quick else FULL
     # Tiny figures stay away from the documentation.
-    docs = ROOT / "docs" if scale is FULL and options.folder == KEPT else options.folder / "docs"
+    docs = ROOT / "docs" if scale is FULL and options.folder == RESULTS else options.folder / "docs"
     page, images = docs / "benchmarks.md", docs / "images"
-    kept = options.folder / f"{scale.name}.json"
+    figures = options.folder / f"{scale.name}.json"
     every = cases(scale)
-    chosen = [case for case in every if _is_named(case, options.cases)]
+    chosen = [case for case in every if _is_chosen(case, options.cases)]
     if not chosen:
-        parser.error(f"no case is named so; groups are {', '.join(GROUPS)}")
+        parser.error(f"no such case; groups are {', '.join(GROUPS)}")
     if options.list:
         print("\n".join(case.name for case in chosen))
         return
     if options.report:
-        if not kept.exists():
-            parser.error(f"there are no figures in {kept} yet")
-        write_report(load(kept), page, images)
+        if not figures.exists():
+            parser.error(f"there are no figures in {figures} yet")
+        write_report(load(figures), page, images)
         return
 
     start = time.monotonic()
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     run = Run(scale.name, date, describe(), ())
-    before = load(kept) if kept.exists() and chosen != every else run
+    before = load(figures) if figures.exists() and chosen != every else run
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for row in measure(chosen, scale, Path(folder), _tell):
+        for row in measure(chosen, scale, Path(folder), _log):
             rows.append(row)
-            # Kept at once: a run that breaks off leaves what it found.
-            save(before.replaced(rows), kept)
+            # Saved row by row, so that a run that breaks off leaves its figures.
+            save(before.replaced(rows), figures)
     if chosen == every:
-        write_report(load(kept), page, images)
-        _tell(f"{page}: {(time.monotonic() - start) / 60:.1f} minutes")
+        write_report(load(figures), page, images)
+        _log(f"{page}: {(time.monotonic() - start) / 60:.1f} minutes")
         return
     for group in GROUPS:
         print(section(rows, group), end="")
+    judged = [target.verdict(replace(run, rows=tuple(rows))) for target in targets(scale)]
+    if judged := [verdict for verdict in judged if verdict.measured is not None]:
+        print(verdict_table(judged))
 
 
-def _is_named(case: Case, beginnings: list[str]) -> bool:
+def _is_chosen(case: Case, beginnings: list[str]) -> bool:
     # A group is a word: "open" leaves "open-series" out.
     return not beginnings or any(
         case.group == beginning or ("/" in beginning and case.name.startswith(beginning))
@@ -75,7 +80,7 @@ def _is_named(case: Case, beginnings: list[str]) -> bool:
     )
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

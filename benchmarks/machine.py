@@ -1,4 +1,4 @@
-"""Where figures come from, without a name of the machine."""
+"""Description of the machine and its software, without a name of the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from xarray_dicom.runtime import cpu_count
+from xarray_dicom.decode_threads import cpu_count
 
 PACKAGES = (
     "xarray-dicom",
@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def describe() -> dict[str, str]:
-    """Processor, memory, system and versions, for people to read."""
+    """Return processor, memory, system and versions, each in words."""
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": f"{_processor()}, {cpu_count()} cores",
@@ -40,9 +40,9 @@ def describe() -> dict[str, str]:
 
 
 def _processor() -> str:
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -16,26 +16,42 @@ from benchmarks.peers import PEERS, Task
 from benchmarks.store import Place
 
 _STATUS = Path("/proc/self/status")
+#: Value that resets the peak: proc(5), ``/proc/pid/clear_refs``.
 _RESET_PEAK = "5"
-_MINUTES = 20
+_TIMEOUT = 20 * 60
 
 
 def peak_memory(peer: str, task: Task, place: Place) -> tuple[float, float]:
-    """Bytes above what the process had after its imports, and seconds; opening is included."""
+    """Measure one action in a new process, opening included.
+
+    Parameters
+    ----------
+    peer
+        Name in `benchmarks.peers.PEERS`.
+    task
+        What is read.
+    place
+        Address of the object.
+
+    Returns
+    -------
+    tuple of float
+        Peak memory in bytes above that after imports, and seconds.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory"],
         cwd=ROOT,
         input=pickle.dumps((peer, task, place)),
         stdout=subprocess.PIPE,
         check=True,
-        timeout=60 * _MINUTES,
+        timeout=_TIMEOUT,
     )
     nbytes, seconds = json.loads(done.stdout.splitlines()[-1])
     return nbytes, seconds
 
 
 def _peak() -> int:
-    """The most memory that this process has had so far, in bytes."""
+    """Return the peak resident memory of this process in bytes."""
     if not _STATUS.exists():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
@@ -43,20 +59,20 @@ def _peak() -> int:
     return int(fields["VmHWM"].split()[0]) * 1024
 
 
-def _forget_peak() -> None:
-    """Let the peak be what there is now, where the system can."""
+def _reset_peak() -> None:
+    """Set the peak to the present memory, where the system can (Linux)."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text(_RESET_PEAK)
 
 
 def main() -> None:
-    """Do what standard input asks for; print bytes and seconds."""
+    """Run the task that standard input holds, pickled; print bytes and seconds as JSON."""
     name, task, place = pickle.load(sys.stdin.buffer)
     peer = PEERS[name]
-    _forget_peak()
+    _reset_peak()
     before, start = _peak(), time.perf_counter()
-    # Bound, so that what was read counts while it lives.
+    # Bound to a name, so that the pixels are alive when the peak is read.
     result: Any = peer.act(place, task, peer.ready(place, task))
     seconds, peak = time.perf_counter() - start, _peak()
     del result

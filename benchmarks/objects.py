@@ -1,4 +1,4 @@
-"""The DICOM objects that are measured: a table of names, and how each is written."""
+"""Generated DICOM objects that are measured, by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TILE = 256
 TINY = 32
 LARGE_TILE = 512
 
-#: Ways to tell where the frames of a slide are, and what a reader of the report calls them.
+#: Offset tables of slides, with their names in the report.
 TABLES = {
     "eot": "Extended Offset Table",
     "bot": "Basic Offset Table",
@@ -39,30 +39,30 @@ CODINGS = {
     "native": "uncompressed",
 }
 
-#: What most peers show without a difference.
+#: The coding that most peers decode to equal pixels.
 CODEC = "jpeg-ybr422"
 
 
 @dataclass(frozen=True)
 class Object:
-    """One object in a store, or a folder of them, as it was written.
+    """An object that was written, or a folder of them.
 
     Attributes
     ----------
     path
-        Of the file or folder.
+        File or folder.
     kind
         ``"slide"``, ``"segmentation"`` or ``"series"``.
     codec
-        Key of `generate.streamed.ALL_CODINGS`; None for what is not a slide.
+        Key of `support.generate.streamed.ALL_CODINGS`; None unless it is a slide.
     shape, tile
-        Rows and columns of the whole and of a frame.
+        Rows and columns of the whole, and of a square frame.
     offsets, lengths
-        Bytes of each frame in the file; of a series, the file of each frame.
+        Bytes of each frame in its file, int64, shape ``(frames,)``.
     table_nbytes
-        Bytes that tell where they are.
+        Bytes of the offset table.
     segments
-        Of a segmentation, whose frames go by segment.
+        Number of segments; the frames of a segmentation are ordered by segment.
     """
 
     path: Path
@@ -77,31 +77,31 @@ class Object:
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
         return len(self.offsets)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an object is, in words, and how it is written to a path."""
+    """A title for the report, and a function that writes the object to a path."""
 
     title: str
     write: Callable[[Path], Object]
 
 
 def recipes(scale: Scale) -> dict[str, Recipe]:
-    """Every object of a run, by the name of its file."""
-    # Each frame is encoded once, whatever the table.
+    """Return the recipe of every object of a run, by the name of its file."""
+    # The slides with different offset tables share their encoded frames.
     textured = functools.cache(encoded_frames)
     table: dict[str, Recipe] = {}
     for key, words in TABLES.items():
         table[f"slide-{key}"] = Recipe(
-            f"slide of {_frames(scale.slide, TILE):,} frames, {words}",
+            f"slide of {_tile_count(scale.slide, TILE):,} frames, {words}",
             functools.partial(_slide, textured, CODEC, scale.slide, TILE, key),
         )
         side = _side(scale.many)
         table[f"many-{key}"] = Recipe(
-            f"slide of {_frames(side, TINY):,} frames, {words}",
+            f"slide of {_tile_count(side, TINY):,} frames, {words}",
             functools.partial(_slide, repeated_frames, "jpeg-ls-gray", side, TINY, key),
         )
     for key, words in CODINGS.items():
@@ -201,9 +201,9 @@ def _series(files: int, plane: int, path: Path) -> Object:
 
 
 def _side(count: int) -> int:
-    """Rows and columns of a square of at least about `count` tiny tiles."""
+    """Return rows and columns of a square of about `count` tiny tiles."""
     return TINY * max(1, round(math.sqrt(count)))
 
 
-def _frames(side: int, tile: int) -> int:
+def _tile_count(side: int, tile: int) -> int:
     return math.ceil(side / tile) ** 2

@@ -1,4 +1,4 @@
-"""What a read needs at least: bytes of its frames, and requests that fetch them."""
+"""Least bytes and requests of a read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from xarray_dicom.storage.ranges import Merged, merge
 
 
 def needed_nbytes(task: Task) -> int:
-    """Bytes of the frames that a task meets, as they are stored."""
+    """Return the stored bytes of the frames that a task reads."""
     return int(task.target.lengths[task.frames].sum())
 
 
 def ideal_plan(task: Task, place: Place) -> Merged:
-    """The requests that fetch them, merged as is best for the store; not for a series."""
+    """Return the merged byte ranges of those frames, all in one file, by the store's limits."""
     source = open_source(place.url, dict(place.storage_options) or None)
     frames = task.frames
     return merge(

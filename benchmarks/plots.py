@@ -26,19 +26,19 @@ class Panel:
     Attributes
     ----------
     title
-        Above it.
+        Title of the axes.
     group
-        Of the rows that are drawn, one line for each reader.
+        Group of the rows that are drawn, one line for each reader.
+    across
+        Function that returns the value of a row on the horizontal axis, or None.
+    label
+        Label of that axis.
     target
         End of the names of objects, such as ``"-eot"``; several objects make one line.
     link
-        The only one that is drawn; None for all that have a latency.
-    across
-        What a row has on the horizontal axis.
-    label
-        Of that axis.
+        The only link that is drawn; None for all.
     logarithmic
-        Whether that axis is.
+        True if the horizontal axis is logarithmic.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Plot:
-    """One file: panels side by side, seconds upwards."""
+    """One file: panels side by side, with seconds on the vertical axis."""
 
     file: str
     title: str
@@ -111,7 +111,22 @@ PLOTS = (
 
 
 def draw(plot: Plot, run: Run, folder: Path) -> bool:
-    """Write a plot; False if the run has nothing for it."""
+    """Draw a plot into a file of `folder`.
+
+    Parameters
+    ----------
+    plot
+        The plot.
+    run
+        The figures.
+    folder
+        Folder of the file.
+
+    Returns
+    -------
+    bool
+        False if the run has no rows for the plot; nothing is written then.
+    """
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     every_axes = figure.subplots(1, len(plot.panels), squeeze=False)[0]
     lines: dict[str, Line2D] = {}
@@ -140,8 +155,8 @@ def draw(plot: Plot, run: Run, folder: Path) -> bool:
 
 
 def _points(panel: Panel, run: Run) -> dict[str, list[tuple[float, float]]]:
-    """Of each reader, what goes across and seconds."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    """Return horizontal values and seconds, by reader."""
+    points: dict[str, list[tuple[float, float]]] = {}
     for row in run.rows:
         if row.group != panel.group or not row.case.endswith(panel.target) or not row.seconds:
             continue
@@ -151,5 +166,5 @@ def _points(panel: Panel, run: Run) -> dict[str, list[tuple[float, float]]]:
         if across is not None:
             # All numbers of workers make one line.
             name = "Dask" if panel.across is _workers else row.peer
-            found.setdefault(name, []).append((across, row.seconds))
-    return found
+            points.setdefault(name, []).append((across, row.seconds))
+    return points

@@ -1,4 +1,4 @@
-"""What was found: rows that are kept as JSON."""
+"""Rows of figures, stored as JSON."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One reader, on one object, over one link.
+    """Figures of one reader, on one object, over one link.
 
     Attributes
     ----------
     case, group
         Name and section, of `benchmarks.cases`.
-    what
-        The object, in words.
+    title
+        Description of the object, and of the selection where a group has several.
     frames
-        That it has.
+        Number of frames of the object.
     link, peer
         Names.
     repetitions
-        Measurements that the medians are of.
+        Number of measurements.
     seconds, fastest, cpu
-        Median and least time, and median processor time of this process.
+        Median and least time, and median processor time of this process, in seconds.
     requests, received
-        To and from the store, medians.
+        Median requests to the store and bytes from it.
     needed
-        Bytes of the frames that were asked for.
+        Bytes of the frames that are read.
     planned_requests, planned
-        Requests and bytes of an ideal plan for them.
+        Requests and bytes of the ideal plan for them.
     table
         Bytes of the offset table.
     memory
-        Peak bytes, opening included.
+        Peak bytes above those after imports, opening included.
     pixels
-        How they compare with the engine's.
+        Difference from the pixels of the engine, in words.
     failure
-        Why there are no figures.
+        The error of a reader without figures.
     """
 
     case: str
     group: str
-    what: str
+    title: str
     frames: int
     link: str
     peer: str
@@ -66,31 +66,31 @@ class Row:
 
     @property
     def request_ratio(self) -> float | None:
-        """Requests over those of the ideal plan."""
+        """Requests divided by those of the ideal plan."""
         return _ratio(self.requests, self.planned_requests)
 
     @property
     def byte_ratio(self) -> float | None:
-        """Bytes over those needed, without what merging fetched to save requests."""
+        """Bytes received, without the gaps of merged ranges, divided by those needed."""
         if self.received is None or self.planned is None or not self.needed:
             return None
         return (self.received - (self.planned - self.needed)) / self.needed
 
     @property
     def merging_ratio(self) -> float | None:
-        """What merging fetched to save requests, over the bytes needed."""
+        """Bytes of the gaps of merged ranges divided by those needed."""
         if self.planned is None or not self.needed:
             return None
         return self.planned / self.needed - 1
 
     @property
     def seconds_per_frame(self) -> float | None:
-        """Median seconds over all frames of the object."""
+        """Median seconds divided by the frames of the object."""
         return _ratio(self.seconds, self.frames)
 
     @property
     def besides_table(self) -> float | None:
-        """Bytes received but for those of the offset table."""
+        """Bytes received without those of the offset table."""
         return None if self.received is None else self.received - (self.table or 0)
 
 
@@ -100,7 +100,7 @@ def _ratio(over: float | None, under: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Run:
-    """All rows, and where and when they were found."""
+    """All rows, with scale, date and machine."""
 
     scale: str
     date: str
@@ -108,18 +108,24 @@ class Run:
     rows: tuple[Row, ...]
 
     def find(self, case: str, peer: str, link: str) -> Row | None:
-        """The row of one reader."""
+        """Return the row of one reader, or None.
+
+        Parameters
+        ----------
+        case, peer, link
+            Names.
+        """
         for row in self.rows:
             if (row.case, row.peer, row.link) == (case, peer, link):
                 return row
         return None
 
     def replaced(self, rows: Iterable[Row]) -> Run:
-        """The same with newer rows for the cases that `rows` has."""
+        """Return the run with `rows` in place of all rows of their cases."""
         newer = tuple(rows)
         names = {row.case for row in newer}
-        kept = tuple(row for row in self.rows if row.case not in names)
-        return dataclasses.replace(self, rows=kept + newer)
+        others = tuple(row for row in self.rows if row.case not in names)
+        return dataclasses.replace(self, rows=others + newer)
 
 
 def save(run: Run, path: Path) -> None:
@@ -129,7 +135,7 @@ def save(run: Run, path: Path) -> None:
 
 
 def load(path: Path) -> Run:
-    """Read a run again."""
+    """Read a run from JSON."""
     content: dict[str, Any] = json.loads(path.read_text())
     rows = tuple(Row(**row) for row in content.pop("rows"))
     return Run(rows=rows, **content)

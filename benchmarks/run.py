@@ -1,4 +1,4 @@
-"""Measure cases one after another."""
+"""Measurement of cases, one after another."""
 
 from __future__ import annotations
 
@@ -21,31 +21,37 @@ Report = Callable[[str], None]
 
 
 def measure(chosen: Sequence[Case], scale: Scale, folder: Path, report: Report) -> Iterator[Row]:
-    """Rows of all cases as soon as they are there; each is told to `report` in a line.
+    """Yield the rows of all cases as soon as they are measured.
 
     Parameters
     ----------
     chosen
-        Of `benchmarks.cases.cases`.
+        Cases of `benchmarks.cases.cases`.
+    scale
+        Sizes and repetitions.
     folder
-        Where objects are written; an empty one.
+        An empty folder, where the objects are written.
+    report
+        Function that is called with each line of the log.
     """
-    written = _written(chosen, scale, folder / BUCKET, report)
+    written = _write(chosen, scale, folder / BUCKET, report)
     table = recipes(scale)
-    with store(folder) as bytes_of:
+    with store(folder) as served:
         for number, case in enumerate(chosen, 1):
-            task = case.selection.task(written[case.target])
+            rounds = case.rounds or scale.repetitions
+            tasks = case.selection.tasks(written[case.target], rounds)
+            title = ": ".join(
+                filter(None, (table[case.target].title, case.label and case.selection.title))
+            )
             for link in (link for link in case.links if link in scale.links):
                 report(f"{number:3}/{len(chosen)} {case.name}, {link}")
-                for row in _rows(case, table[case.target].title, task, link, bytes_of, scale):
-                    report(f"          {_told(row)}")
+                for row in _rows(case, title, tasks, link, served, scale):
+                    report(f"          {_log_line(row)}")
                     yield row
 
 
-def _written(
-    chosen: Sequence[Case], scale: Scale, bucket: Path, report: Report
-) -> dict[str, Object]:
-    """Every object that the cases want, by name."""
+def _write(chosen: Sequence[Case], scale: Scale, bucket: Path, report: Report) -> dict[str, Object]:
+    """Write the objects of all cases; return them by name."""
     bucket.mkdir()
     table = recipes(scale)
     written: dict[str, Object] = {}
@@ -57,9 +63,10 @@ def _written(
 
 
 def _rows(
-    case: Case, title: str, task: Task, link: str, bytes_of: Store, scale: Scale
+    case: Case, title: str, tasks: Sequence[Task], link: str, served: Store, scale: Scale
 ) -> list[Row]:
-    place = bytes_of.place(task.target.path, link)
+    task = tasks[0]
+    place = served.place(task.target.path, link)
     peers = {name: PEERS[name] for name in case.peers if not PEERS[name].refuses(task, place)}
     plan = ideal_plan(task, place) if task.action in ("region", "segment") else None
     common = Row(
@@ -76,10 +83,7 @@ def _rows(
     )
     rows = {name: replace(common, peer=name) for name in peers}
     if case.timed:
-        outcomes = take_turns(
-            peers, task, place, bytes_of.proxy(link),
-            repetitions=scale.repetitions, patience=scale.patience,
-        )  # fmt: skip
+        outcomes = take_turns(peers, tasks, place, served.proxy(link), patience=scale.patience)
         for name, outcome in outcomes.items():
             figures: dict[str, Any] = {} if outcome.cost is None else vars(outcome.cost)
             rows[name] = replace(
@@ -95,12 +99,12 @@ def _rows(
     return list(rows.values())
 
 
-def _told(row: Row) -> str:
+def _log_line(row: Row) -> str:
     if row.failure is not None:
         return f"{row.peer}: {row.failure}"
-    told = f"{row.peer}: {1000 * (row.seconds or 0):,.1f} ms"
+    line = f"{row.peer}: {1000 * (row.seconds or 0):,.1f} ms"
     if row.requests is not None:
-        told += f", {row.requests:.0f} requests, {(row.received or 0) / 1e6:.2f} MB"
+        line += f", {row.requests:.0f} requests, {(row.received or 0) / 1e6:.2f} MB"
     if row.memory is not None:
-        told += f", {row.memory / 2**20:,.0f} MiB"
-    return told + (f", pixels {row.pixels}" if row.pixels else "")
+        line += f", {row.memory / 2**20:,.0f} MiB"
+    return line + (f", pixels {row.pixels}" if row.pixels else "")

@@ -1,4 +1,4 @@
-"""How large a run is: the one that is published, and one that only shows that all works."""
+"""Sizes of a run: the one that is published, and a tiny one that tests the benchmarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.store import FAR, LINKS, LOCAL
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of objects and selections, and how often each is measured.
+    """Sizes of objects and selections, and numbers of measurements.
 
     Attributes
     ----------
@@ -20,27 +20,31 @@ class Scale:
     coded
         Rows and columns of the slides that compare codings.
     many
-        Frames of an object that has many.
+        Frames of the slides named ``many``.
     growth, segmentation_growth
-        Frames of slides and of segmentations that show how costs grow.
+        Frames of the slides and of the segmentations of the ``growth`` groups.
     small, large
-        Rows and columns of the two regions.
+        Rows and columns of the small and of the large region.
     files, plane
         Images of the CT series, and rows and columns of each.
     segments, planes
-        Of the segmentation; every segment has a frame on every plane.
+        Segments and planes of the segmentation; every segment has a frame on every plane.
     zarr
         Rows and columns of the slides that are copied to Zarr.
     workers
-        Processes of a Dask cluster.
+        Numbers of processes of a Dask cluster.
+    patch, patches
+        Rows and columns of a patch of a slide, and number of patches that are read.
+    openings
+        Measurements of openings and small regions in the group ``patches``.
     repetitions
-        Measurements of which the median is taken, after one to warm up.
+        Measurements of everything else.
     patience
-        Seconds after which a peer is measured no further, once it was twice.
+        Seconds after which a peer that was measured twice is measured no further.
     links
         Names of the links that are measured, of `benchmarks.store.LINKS`.
     memory
-        Whether the peak memory of peers is measured, in a process for each.
+        True if the peak memory of peers is measured, in a process for each.
     """
 
     name: str
@@ -57,6 +61,9 @@ class Scale:
     planes: int
     zarr: tuple[int, ...]
     workers: tuple[int, ...]
+    patch: int
+    patches: int
+    openings: int
     repetitions: int
     patience: float
     links: tuple[str, ...]
@@ -78,6 +85,9 @@ FULL = Scale(
     planes=50,
     zarr=(8192, 16_384, 32_768),
     workers=(1, 2, 4),
+    patch=256,
+    patches=300,
+    openings=50,
     repetitions=5,
     patience=45,
     links=tuple(LINKS),
@@ -99,6 +109,9 @@ QUICK = Scale(
     planes=4,
     zarr=(1024,),
     workers=(1,),
+    patch=128,
+    patches=2,
+    openings=1,
     repetitions=1,
     patience=0,
     links=(LOCAL, FAR),

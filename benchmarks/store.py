@@ -1,4 +1,4 @@
-"""An object store on this machine, near and far at once."""
+"""An object store on this machine, reached over links of several latencies."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BUCKET = "bench"
 
 @dataclass(frozen=True)
 class Link:
-    """How far the bytes are.
+    """A connection to the bytes.
 
     Attributes
     ----------
     name
-        As the report has it.
+        Name in the report.
     latency
         Round trip in seconds; None for a local disk.
     bandwidth
-        Bytes per second of all connections together; None for as much as there is.
+        Bytes per second of all connections together; None if it is not limited.
     """
 
     name: str
@@ -53,12 +53,12 @@ LINKS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where an object is found over one link.
+    """The address of an object over one link.
 
     Attributes
     ----------
     url
-        A path for a local disk, else an S3 URL.
+        A path on a local disk, or an S3 URL.
     storage_options
         Keywords of s3fs; empty for a local disk.
     """
@@ -68,14 +68,21 @@ class Place:
 
     @property
     def remote(self) -> bool:
-        """Whether it is in the object store."""
+        """Return True if the object is in the store, False for a local file."""
         return bool(self.storage_options)
 
 
 class Store:
-    """A folder that is served over every link; what is used is started on first use.
+    """A folder that is served over every link; proxies are started on first use.
 
-    Objects have to be there before: the server lists a folder once.
+    Objects have to be written before: the server lists a folder once.
+
+    Parameters
+    ----------
+    folder
+        Parent of the bucket.
+    stack
+        Owner of the server and the proxies.
     """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -88,12 +95,12 @@ class Store:
         self._port = free_port()
         command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{self._port}"]
         command += ["--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off"]
-        # The ETag of a file is its MD5, which is reckoned once while the listing is kept.
+        # The ETag of a file is its MD5, which is computed once for each cached listing.
         command += ["--dir-cache-time", "24h", "--log-level", "ERROR", str(folder)]
         stack.enter_context(served(command, self._port))
 
     def proxy(self, link: str) -> LatencyProxy | None:
-        """What counts requests and bytes on a link; None for a local disk."""
+        """Return the proxy that counts requests and bytes on a link; None for a local disk."""
         latency = LINKS[link].latency
         if latency is None:
             return None
@@ -103,7 +110,7 @@ class Store:
         return self._proxies[link]
 
     def place(self, path: Path, link: str) -> Place:
-        """Where the object written to `path` is found over a link."""
+        """Return the address over a link of the object written to `path`."""
         proxy = self.proxy(link)
         if proxy is None:
             return Place(str(path))
@@ -113,6 +120,6 @@ class Store:
 
 @contextmanager
 def store(folder: Path) -> Iterator[Store]:
-    """Serve `folder` until the block ends."""
+    """Serve `folder` while the block runs."""
     with ExitStack() as stack:
         yield Store(folder, stack)

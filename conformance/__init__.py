@@ -1,9 +1,9 @@
-"""What the engine reads of files that others wrote, and what other readers make of them."""
+"""Conformance of the engine: files that others wrote, compared with other readers."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# The writers of the tests write here as well.
+# Writers are shared with the tests.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

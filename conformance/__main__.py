@@ -11,17 +11,17 @@ from pathlib import Path
 
 from conformance.examination import examine
 from conformance.isolation import examine_each
-from conformance.report import Case, page, shortcomings
+from conformance.report import ExaminedFile, page, shortcomings
 from conformance.written import write_all
 
 _ROOT = Path(__file__).resolve().parents[1]
 
-#: Collected files; they lie beside the project and are no part of it.
+#: Collected files, which are beside the project and no part of it.
 CORPUS = _ROOT.parent / "shared" / "data"
 
 PAGE = _ROOT / "docs" / "conformance.md"
 
-#: What each kind of collected file is called on the page, by the kind in the inventory.
+#: Name on the page of each kind of collected file, by its digit in the inventory.
 KINDS = {
     "1": "whole slides",
     "2": "segmentations",
@@ -35,7 +35,7 @@ KINDS = {
 
 
 def collected(corpus: Path) -> dict[Path, tuple[str, str]]:
-    """Group and name of every collected file; none if the corpus isn't there."""
+    """Return group and name of every collected file; empty if the corpus isn't there."""
     inventory = corpus / "inventory.csv"
     if not inventory.exists():
         return {}
@@ -46,28 +46,28 @@ def collected(corpus: Path) -> dict[Path, tuple[str, str]]:
         }
 
 
-def examined(files: Mapping[Path, tuple[str, str]]) -> list[Case]:
-    """What came of each file, in their order."""
-    found = {}
+def examine_all(files: Mapping[Path, tuple[str, str]]) -> list[ExaminedFile]:
+    """Examine files by path, with group and name of each; return them in that order."""
+    examinations = {}
     for number, (path, examination) in enumerate(examine_each(list(files), examine), 1):
-        found[path] = examination
+        examinations[path] = examination
         if sys.stderr.isatty():
             print(f"\r{number} of {len(files)}", end="", file=sys.stderr)
-    return [Case(group, name, found[path]) for path, (group, name) in files.items()]
+    return [ExaminedFile(group, name, examinations[path]) for path, (group, name) in files.items()]
 
 
 def main() -> None:
-    """Examine all files, write the page, and fail if anything falls short."""
+    """Examine all files, write the page, and exit with 1 if anything falls short."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="collected files")
     parser.add_argument("--output", type=Path, default=PAGE, help="the page to write")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         written, left_out = write_all(Path(temporary))
-        theirs = examined(collected(options.corpus))
-        ours = examined({one.path: (one.writer, one.name) for one in written})
+        theirs = examine_all(collected(options.corpus))
+        ours = examine_all({file.path: (file.writer, file.name) for file in written})
     if not theirs:
-        print(f"{options.corpus}: no inventory.csv, so files written here alone are examined")
+        print(f"{options.corpus}: no inventory.csv, so only files that are generated are examined")
     short = shortcomings([*theirs, *ours])
     if theirs or options.output != PAGE:
         options.output.write_text(page(theirs, ours, left_out))

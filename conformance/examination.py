@@ -1,4 +1,4 @@
-"""One file, examined: what the engine makes of it, at what cost, and whether others agree."""
+"""Examination of one file: the engine's pixels, their cost, and those of other readers."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 91, 112, 
 #: Levels that decoders of lossy syntaxes may differ by.
 ROUNDING = 1.0
 
-#: Frame header of a baseline JPEG, which files that say they are lossless have as well.
+#: Marker of a baseline JPEG frame (SOF0), found in some files with a lossless syntax as well.
 _BASELINE = b"\xff\xc0"
 
 
 @dataclass
 class Comparison:
-    """What another reader made of the file.
+    """The result of another reader, next to the engine's.
 
     Attributes
     ----------
     error
-        What it raised; None if it read the file.
+        Type and text of the error that it raised; None if it read the file.
     levels
-        Greatest difference to the engine's values.
+        Greatest difference from the engine's values.
     message
-        What is not equal; empty if all is.
+        The difference in words; empty if values are equal.
     """
 
     error: str | None = None
@@ -54,26 +54,27 @@ class Comparison:
 
 @dataclass
 class Examination:
-    """What came of one file.
+    """The result of examining one file.
 
     Attributes
     ----------
     error, error_type
-        What the engine raised; None if it opened the file and read every pixel.
-    is_told
-        Whether that is of a type that this package promises.
+        Text and type of the error that the engine raised; None if it opened the file and read
+        every pixel.
+    is_documented
+        True if the error, if any, is of a type that the documentation names.
     seconds, nbytes
-        What opening and reading took: time, and peak memory above that of the process
-        before its first file, so what earlier files left behind is counted in.
+        Time and peak memory of opening and reading; memory is above that of the process
+        before its first file, so memory left by earlier files counts.
     warned
-        What the engine warned of.
+        Texts of the engine's warnings.
     comparisons
-        By reader.
+        Results of other readers, by name.
     """
 
     error: str | None = None
     error_type: str | None = None
-    is_told: bool = True
+    is_documented: bool = True
     seconds: float = 0.0
     nbytes: int = 0
     warned: list[str] = field(default_factory=list)
@@ -81,45 +82,54 @@ class Examination:
 
     @property
     def opens(self) -> bool:
-        """Whether the engine read all of the file."""
+        """Return True if the engine read all of the file."""
         return self.error is None
 
     @property
     def differing(self) -> dict[str, Comparison]:
-        """Readers that make something else of the file."""
-        return {name: one for name, one in self.comparisons.items() if one.message}
+        """Comparisons with readers whose values are not equal."""
+        return {name: other for name, other in self.comparisons.items() if other.message}
 
 
 def examine(path: Path) -> Iterator[Examination]:
-    """Examine one file: first by the engine alone, then with what the other readers make of it."""
-    header, tiled = _prepared(path)
-    found = Examination()
-    _forget_peak_memory()
-    start, floor = time.perf_counter(), _resting_memory()
+    """Examine one file.
+
+    Yields
+    ------
+    Examination
+        The same object twice: after the engine alone, so that it survives a crash of another
+        reader, and after all readers.
+    """
+    header, tiled = _read_header(path)
+    examination = Examination()
+    _reset_peak_memory()
+    start, floor = time.perf_counter(), _initial_memory()
     stored: Planes | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             stored = read_with_engine(path, tiled, scaled=False)
         except Exception as error:
-            found.error = str(error)
-            found.error_type = type(error).__name__
-            found.is_told = isinstance(error, (DicomError, FileNotFoundError, PermissionError))
-    found.seconds = time.perf_counter() - start
-    found.nbytes = _peak_memory() - floor
-    found.warned = sorted({str(one.message) for one in caught})
-    yield found
+            examination.error = str(error)
+            examination.error_type = type(error).__name__
+            examination.is_documented = isinstance(
+                error, (DicomError, FileNotFoundError, PermissionError)
+            )
+    examination.seconds = time.perf_counter() - start
+    examination.nbytes = _peak_memory() - floor
+    examination.warned = sorted({str(warning.message) for warning in caught})
+    yield examination
     if header is None:
         return
     with warnings.catch_warnings(), jpeg_by_libjpeg_turbo(header):
         warnings.simplefilter("ignore")
         for reader in READERS:
             if reader.takes(path, tiled):
-                found.comparisons[reader.name] = _compared(reader, path, header, stored)
-    yield found
+                examination.comparisons[reader.name] = _compare(reader, path, header, stored)
+    yield examination
 
 
-def _compared(reader: Reader, path: Path, header: Dataset, stored: Planes | None) -> Comparison:
+def _compare(reader: Reader, path: Path, header: Dataset, stored: Planes | None) -> Comparison:
     try:
         expected = reader.read(path, header)
     except Exception as error:
@@ -127,11 +137,11 @@ def _compared(reader: Reader, path: Path, header: Dataset, stored: Planes | None
     if stored is None:
         return Comparison()
     ours = read_with_engine(path, is_tiled(header), scaled=True) if reader.scaled else stored
-    apart = difference(ours, expected, ROUNDING if _is_lossy(header) else 0.0)
-    return Comparison(None, apart.levels, apart.message)
+    result = difference(ours, expected, ROUNDING if _is_lossy(header) else 0.0)
+    return Comparison(None, result.levels, result.message)
 
 
-def _prepared(path: Path) -> tuple[Dataset | None, bool]:
+def _read_header(path: Path) -> tuple[Dataset | None, bool]:
     try:
         header = read_header(path)
         return header, is_tiled(header)
@@ -147,16 +157,16 @@ def _is_lossy(header: Dataset) -> bool:
     return lossless_jpeg and _BASELINE in bytes(header.PixelData[:4096])
 
 
-def _forget_peak_memory() -> None:
-    """Let the peak of this process start anew (Linux alone can)."""
+def _reset_peak_memory() -> None:
+    """Set the peak memory of this process to the present one (Linux)."""
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
         reset.write_text("5")
 
 
 @functools.cache
-def _resting_memory() -> int:
-    """Memory of this process before its first file."""
+def _initial_memory() -> int:
+    """Return the peak memory of this process before its first file, in bytes."""
     return _peak_memory()
 
 

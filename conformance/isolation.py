@@ -1,4 +1,4 @@
-"""Files examined in processes that may crash, hang or grow: the next file gets a new one."""
+"""Examination of files in processes that may crash, hang or grow, and are replaced then."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class _Worker(Generic[T]):
     def __init__(self, examine: Examine[T]) -> None:
         # Spawned, not forked: readers keep threads and caches that a fork would share.
         context = multiprocessing.get_context("spawn")
-        self.results, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, examine), daemon=True)
+        self.results, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, examine), daemon=True)
         self._process.start()
-        there.close()
+        child_end.close()
         self.path: Path | None = None
         self.latest: T | None = None
         self._started = 0.0
         self._is_ready = False
 
     def send(self, path: Path) -> None:
-        """Have `path` examined."""
+        """Start the examination of `path`."""
         if not self._is_ready:
-            # Importing the readers takes longer than most files do, and is no file's fault.
+            # Importing the readers takes longer than most files, and must not count as theirs.
             self._is_ready = self.results.recv() is None
         self.path, self.latest = path, None
         self._started = time.monotonic()
@@ -50,20 +50,31 @@ class _Worker(Generic[T]):
 
     @property
     def is_late(self) -> bool:
-        """Whether the path takes longer than it may."""
+        """Return True if the path takes longer than `TIME_LIMIT`."""
         return time.monotonic() - self._started > TIME_LIMIT
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.join()
         self.results.close()
 
 
 def examine_each(paths: Sequence[Path], examine: Examine[T]) -> Iterator[tuple[Path, T | None]]:
-    """The last of what `examine` yields for each path, in the order in which they finish.
+    """Examine paths in processes of their own.
 
-    None where the process died or was ended before it yielded anything.
+    Parameters
+    ----------
+    paths
+        Arguments of `examine`.
+    examine
+        Function that yields results for a path, each replacing the one before.
+
+    Yields
+    ------
+    tuple
+        Each path with its last result, in the order in which they finish; None where the
+        process died or was killed before it yielded a result.
     """
     waiting = list(reversed(paths))
     workers: list[_Worker[T]] = [_Worker(examine) for _ in range(min(WORKERS, len(paths)))]
@@ -77,9 +88,9 @@ def examine_each(paths: Sequence[Path], examine: Examine[T]) -> Iterator[tuple[P
             finished, died = False, worker.is_late
             if worker.results in ready:
                 try:
-                    found = worker.results.recv()
-                    finished = found is None
-                    worker.latest = worker.latest if finished else found
+                    result = worker.results.recv()
+                    finished = result is None
+                    worker.latest = worker.latest if finished else result
                 except EOFError:
                     died = True
             if not finished and not died:
@@ -99,6 +110,6 @@ def _serve(paths: Connection, examine: Examine[T]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     paths.send(None)
     while True:
-        for found in examine(paths.recv()):
-            paths.send(found)
+        for result in examine(paths.recv()):
+            paths.send(result)
         paths.send(None)

@@ -1,4 +1,4 @@
-"""Planes of pixels by their place: what two readers of one file are compared by."""
+"""Planes of pixels by their place, and the comparison of two readers of one file by them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Plane = NDArray[Any]
 
 
 class Place(NamedTuple):
-    """Where a plane belongs.
+    """The place of a plane.
 
     Attributes
     ----------
     segment
         Segment Number; None where the planes are not those of one segment.
     path
-        Optical Path Identifier; empty where there is but one path.
+        Optical Path Identifier; empty for a single path.
     z
         Position along the normal of the planes in mm, for slides the number of the focal
         plane; None where planes have no position.
@@ -35,20 +35,20 @@ class Place(NamedTuple):
 
 Planes = dict[Place, list[Plane]]
 
-#: Coordinates that say where planes belong.
+#: Coordinates that give the place of a plane.
 _LABELS = ("z", "segment", "optical_path")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two readings of one file differ.
+    """The difference of two readings of one file.
 
     Attributes
     ----------
     levels
         The greatest difference of two values.
     message
-        What is not equal; empty if all is, within what was allowed.
+        The difference in words; empty if values are equal within the limit.
     """
 
     levels: float
@@ -56,18 +56,18 @@ class Difference:
 
 
 def is_tiled(header: Dataset) -> bool:
-    """Whether the frames make up a total pixel matrix."""
+    """Return True if the frames make up a total pixel matrix."""
     return bool(header.get("TotalPixelMatrixRows"))
 
 
 def planes_of_tree(tree: xr.DataTree, tiled: bool) -> Planes:
-    """Every plane that the engine presents, at the place that its labels say."""
-    found: Planes = {}
+    """Return every plane of the engine's result, at the place that its labels give."""
+    planes: Planes = {}
     for node in tree.subtree:
         for variable in node.data_vars.values():
             for place, plane in _planes_of(variable, tiled):
-                found.setdefault(place, []).append(plane)
-    return found
+                planes.setdefault(place, []).append(plane)
+    return planes
 
 
 def _planes_of(variable: xr.DataArray, tiled: bool) -> Iterator[tuple[Place, Plane]]:
@@ -88,7 +88,7 @@ def _planes_of(variable: xr.DataArray, tiled: bool) -> Iterator[tuple[Place, Pla
 
 
 def planes_of_frames(header: Dataset, frames: Sequence[Plane]) -> Planes:
-    """Frames in file order, at the places that the header gives them."""
+    """Return frames, given in file order, at the places that the header gives."""
     if is_tiled(header):
         return _matrices(header, frames)
     planes: Planes = {}
@@ -99,7 +99,7 @@ def planes_of_frames(header: Dataset, frames: Sequence[Plane]) -> Planes:
 
 
 def _matrices(header: Dataset, tiles: Sequence[Plane]) -> Planes:
-    """Total pixel matrices pasted together tile by tile, later tiles over earlier ones."""
+    """Return total pixel matrices, assembled tile by tile, later tiles over earlier ones."""
     rows, columns = int(header.TotalPixelMatrixRows), int(header.TotalPixelMatrixColumns)
     matrices: Planes = {}
     for number, tile in enumerate(tiles):
@@ -138,7 +138,7 @@ def _tile_place(header: Dataset, number: int, rows: int, columns: int) -> tuple[
 
 
 def path_identifiers(header: Dataset) -> list[str]:
-    """Identifiers of the optical paths in file order; none where there is but one path."""
+    """Return identifiers of the optical paths in file order; empty for a single path."""
     paths = [str(item.OpticalPathIdentifier) for item in header.get("OpticalPathSequence") or []]
     return paths if len(paths) > 1 else []
 
@@ -154,7 +154,17 @@ def _focal_plane(header: Dataset, position: Dataset) -> int:
 
 
 def group_of(header: Dataset, number: int, group: str) -> Dataset | None:
-    """The item of a functional group that holds for a frame."""
+    """Return the item of a functional group that applies to a frame, or None.
+
+    Parameters
+    ----------
+    header
+        The data set.
+    number
+        Index of the frame, from 0.
+    group
+        Keyword of the functional group.
+    """
     frames = header.get("PerFrameFunctionalGroupsSequence")
     shared = header.get("SharedFunctionalGroupsSequence") or []
     for place in [*([frames[number]] if frames else []), *shared]:
@@ -190,45 +200,46 @@ def _position(header: Dataset, number: int) -> float | None:
     return round(float(np.dot(normal / np.linalg.norm(normal), position)) + extra, 3)
 
 
-def difference(found: Planes, expected: Planes, limit: float) -> Difference:
-    """Hold planes to those expected.
+def difference(presented: Planes, expected: Planes, limit: float) -> Difference:
+    """Compare planes with those expected.
 
     Parameters
     ----------
-    found
-        What the engine presents; planes for which no frame is stored are blank.
+    presented
+        Planes of the engine; those for which no frame is stored are blank.
     expected
-        What another reader makes of the frames.
+        Planes of another reader.
     limit
         Levels that values may differ by.
     """
-    missing = sorted(set(expected) - set(found), key=str)
+    missing = sorted(set(expected) - set(presented), key=str)
     if missing:
-        there = sorted(found, key=str)
-        return Difference(np.inf, f"no planes at {missing[:3]}; there are {there[:3]}")
+        places = sorted(presented, key=str)
+        return Difference(np.inf, f"no planes at {missing[:3]}; there are {places[:3]}")
     worst = 0.0
-    for place, planes in found.items():
-        wanted = list(expected.get(place, []))
+    for place, planes in presented.items():
+        remaining = list(expected.get(place, []))
         for plane in planes:
-            apart = [_apart(plane, one) for one in wanted]
-            nearest = int(np.argmin(apart)) if apart else -1
-            if apart and apart[nearest] <= limit:
-                worst = max(worst, apart[nearest])
-                wanted.pop(nearest)
+            levels = [_levels(plane, other) for other in remaining]
+            nearest = int(np.argmin(levels)) if levels else -1
+            if levels and levels[nearest] <= limit:
+                worst = max(worst, levels[nearest])
+                remaining.pop(nearest)
             elif not _is_blank(plane):
-                levels = min(apart, default=np.inf)
-                return Difference(levels, f"a plane at {place} differs by {levels:g}")
-        if wanted:
-            return Difference(np.inf, f"{len(wanted)} frames at {place} are lost")
+                least = min(levels, default=np.inf)
+                return Difference(least, f"a plane at {place} differs by {least:g}")
+        if remaining:
+            return Difference(np.inf, f"{len(remaining)} frames at {place} are lost")
     return Difference(worst)
 
 
-def _apart(one: Plane, two: Plane) -> float:
-    if one.shape != two.shape:
+def _levels(a: Plane, b: Plane) -> float:
+    """Return the greatest difference of two planes; infinite if their shapes differ."""
+    if a.shape != b.shape:
         return float("inf")
-    wide = np.abs(one.astype(np.float64) - two.astype(np.float64))
-    same = (one == two) | (np.isnan(one.astype(np.float64)) & np.isnan(two.astype(np.float64)))
-    return float(np.where(same, 0, wide).max(initial=0))
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    same = (a == b) | (np.isnan(wide_a) & np.isnan(wide_b))
+    return float(np.where(same, 0, np.abs(wide_a - wide_b)).max(initial=0))
 
 
 def _is_blank(plane: Plane) -> bool:

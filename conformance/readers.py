@@ -1,4 +1,4 @@
-"""The readers: each gives the planes of a file, or raises what it raises."""
+"""Readers: functions that return the planes of a file, or raise any error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
 from conformance.planes import Place, Plane, Planes, is_tiled, planes_of_frames, planes_of_tree
 
-#: What highdicom has to leave out to give the values that the engine gives.
+#: Options under which highdicom returns modality values, as the engine does.
 PLAIN: dict[str, Any] = {
     "apply_presentation_lut": False,
     "apply_voi_transform": False,
@@ -41,15 +41,15 @@ class Reader:
     Attributes
     ----------
     name
-        As shown.
+        Name on the page.
     read
-        Gives the planes of a file, whose header it gets as well.
+        Function from path and header of a file to its planes.
     scaled
-        Whether it gives modality values, not stored ones.
+        True if it returns modality values, False for stored values.
     slides_only
-        Whether it is for whole slides.
+        True if it reads only whole slides.
     folders
-        Whether it takes several files as one image.
+        True if it reads several files as one image.
     """
 
     name: str
@@ -59,23 +59,33 @@ class Reader:
     folders: bool = False
 
     def takes(self, path: Path, tiled: bool) -> bool:
-        """Whether the reader is made for such files at all."""
+        """Return True if the reader is made for such files."""
         return (tiled or not self.slides_only) and (self.folders or not path.is_dir())
 
 
 def read_with_engine(path: Path, tiled: bool, scaled: bool) -> Planes:
-    """All planes of a file by this package."""
+    """Return all planes of a file by this package.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder of the files of one image.
+    tiled
+        True if the frames make up a total pixel matrix.
+    scaled
+        True for modality values, False for stored values.
+    """
     tree = xr.open_datatree(path, engine="dicom", mask_and_scale=scaled, slide_label=True)
     return planes_of_tree(tree, tiled)
 
 
 @contextmanager
 def jpeg_by_libjpeg_turbo(header: Dataset) -> Iterator[None]:
-    """Have pydicom decode JPEG of 8 bits by Pillow: decoders interpolate chroma differently."""
+    """Let pydicom decode JPEG of 8 bits by Pillow: decoders interpolate chroma differently."""
     decoders = [get_decoder(syntax) for syntax in (JPEGBaseline8Bit, JPEGExtended12Bit)]
     if header.get("BitsStored") != 8:
         decoders = []
-    decoders = [one for one in decoders if _PYLIBJPEG[0] in one.available_plugins]
+    decoders = [each for each in decoders if _PYLIBJPEG[0] in each.available_plugins]
     for decoder in decoders:
         decoder.remove_plugin(_PYLIBJPEG[0])
     try:
@@ -86,7 +96,7 @@ def jpeg_by_libjpeg_turbo(header: Dataset) -> Iterator[None]:
 
 
 def read_with_pydicom(path: Path, header: Dataset) -> Planes:
-    """Frames by pydicom, colour as RGB; those of a concatenation one after the other."""
+    """Return frames by pydicom, colour as RGB; those of a concatenation in order."""
     if not path.is_dir():
         return planes_of_frames(header, _frames_by_pydicom(header))
     parts = [read_header(part) for part in path.iterdir()]
@@ -103,7 +113,7 @@ def _frames_by_pydicom(header: Dataset) -> list[Plane]:
 
 
 def read_with_highdicom(path: Path, header: Dataset) -> Planes:
-    """Frames or total pixel matrices by highdicom, as modality values."""
+    """Return frames or total pixel matrices by highdicom, as modality values."""
     if is_tiled(header):
         return _matrices_by_highdicom(path, header)
     image = highdicom.imread(path)
@@ -136,17 +146,17 @@ def _matrices_by_highdicom(path: Path, header: Dataset) -> Planes:
 
 
 def read_with_openslide(path: Path, header: Dataset) -> Planes:
-    """The level of the slide that a file is, by openslide."""
+    """Return the level of a slide that is in a file, by openslide."""
     size = (int(header.TotalPixelMatrixColumns), int(header.TotalPixelMatrixRows))
     with openslide.OpenSlide(path) as slide:
         level = slide.level_dimensions.index(size)
-        # Regions are named by pixels of the finest level, so the corner is the same in all.
+        # Regions are addressed in pixels of the finest level; the corner is 0, 0 in each.
         region = np.asarray(slide.read_region((0, 0), level, size))
     return {Place(None, "", 0.0): [region[..., :3]]}
 
 
 def read_with_wsidicom(path: Path, header: Dataset) -> Planes:
-    """The slide's paths and focal planes by wsidicom."""
+    """Return the optical paths and focal planes of a slide by wsidicom."""
     planes: Planes = {}
     with wsidicom.WsiDicom.open(path) as slide:
         level = slide.levels[0]
@@ -170,7 +180,7 @@ READERS = (
 
 
 def read_header(path: Path) -> Dataset:
-    """The whole data set as pydicom reads it, of a folder that of one of its files."""
+    """Return the data set of a file, or of one file of a folder, by pydicom."""
     if path.is_dir():
         path = min(path.iterdir())
     with warnings.catch_warnings():

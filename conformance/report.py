@@ -1,4 +1,4 @@
-"""Examinations → the page of the documentation, and whether they are what is promised."""
+"""The page ``docs/conformance.md``, and the list of shortcomings, of examined files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from conformance.examination import Examination
-from conformance.explained import reason
+from conformance.explanations import reason
 from conformance.readers import READERS
 
-#: What one file may take.
+#: Most seconds and bytes that one file may take.
 SECONDS = 10.0
 NBYTES = 2**30
 
-#: Share of the files that pydicom decodes that must open.
+#: Least share of files that open among those that pydicom decodes.
 SHARE = 0.99
 
 HEAD = """# Conformance
@@ -31,49 +31,73 @@ VERSIONS = ("xarray-dicom", "pydicom", "highdicom", "openslide-python", "wsidico
 
 
 @dataclass(frozen=True)
-class Case:
-    """One file: where it is from, its name, and what came of it (None if the process died)."""
+class ExaminedFile:
+    """A file with the result of its examination.
+
+    Attributes
+    ----------
+    group
+        Origin of the file: a kind of collected files, or a writer.
+    name
+        Name on the page.
+    examination
+        None if the process died.
+    """
 
     group: str
     name: str
-    found: Examination | None
+    examination: Examination | None
 
     def read_by(self, reader: str) -> bool:
-        """Whether another reader read the file."""
-        comparison = self.found.comparisons.get(reader) if self.found else None
+        """Return True if another reader read the file."""
+        comparison = self.examination.comparisons.get(reader) if self.examination else None
         return comparison is not None and comparison.error is None
 
     def equal_to(self, reader: str) -> bool:
-        """Whether the engine and another reader make the same of it."""
-        assert self.found is not None
-        return self.found.opens and not self.found.comparisons[reader].message
+        """Return True if the values of the engine and of another reader are equal."""
+        assert self.examination is not None
+        return self.examination.opens and not self.examination.comparisons[reader].message
 
 
-def shortcomings(cases: Sequence[Case]) -> list[str]:
-    """What is not as promised; nothing if all is."""
-    short = [f"{case.name}: the process died or took too long" for case in cases if not case.found]
+def shortcomings(cases: Sequence[ExaminedFile]) -> list[str]:
+    """Return a line for everything that falls short of the promises; empty if nothing does."""
+    short = [
+        f"{case.name}: the process died or took too long" for case in cases if not case.examination
+    ]
     decoded = [case for case in cases if case.read_by("pydicom")]
-    opened = [case for case in decoded if case.found and case.found.opens]
+    opened = [case for case in decoded if case.examination and case.examination.opens]
     if len(opened) < SHARE * len(decoded):
         short.append(f"only {len(opened)} of {len(decoded)} files that pydicom decodes open")
     for case in cases:
-        found = case.found
-        if found is None:
+        examination = case.examination
+        if examination is None:
             continue
-        if not found.is_told:
-            short.append(f"{case.name}: {found.error_type} is no DicomError: {found.error}")
-        if found.seconds > SECONDS:
-            short.append(f"{case.name}: {found.seconds:.1f} s")
-        if found.nbytes > NBYTES:
-            short.append(f"{case.name}: {found.nbytes / 2**20:.0f} MiB")
-        for reader, comparison in found.differing.items():
+        if not examination.is_documented:
+            short.append(
+                f"{case.name}: {examination.error_type} is no DicomError: {examination.error}"
+            )
+        if examination.seconds > SECONDS:
+            short.append(f"{case.name}: {examination.seconds:.1f} s")
+        if examination.nbytes > NBYTES:
+            short.append(f"{case.name}: {examination.nbytes / 2**20:.0f} MiB")
+        for reader, comparison in examination.differing.items():
             if reason(case.name, reader) is None:
                 short.append(f"{case.name}: not equal to {reader}: {comparison.message}")
     return short
 
 
-def page(collected: Sequence[Case], written: Sequence[Case], left_out: Sequence[str]) -> str:
-    """The whole page, in Markdown."""
+def page(
+    collected: Sequence[ExaminedFile], written: Sequence[ExaminedFile], left_out: Sequence[str]
+) -> str:
+    """Return the page in Markdown.
+
+    Parameters
+    ----------
+    collected, written
+        Files of others, and generated files.
+    left_out
+        Files that could not be generated, with the reason.
+    """
     cases = [*collected, *written]
     parts = [HEAD, "Versions: " + ", ".join(f"{name} {version(name)}" for name in VERSIONS) + "."]
     parts += ["## In short", _in_short(cases)]
@@ -113,27 +137,27 @@ def _collected_text(count: int) -> str:
     )
 
 
-def _in_short(cases: Sequence[Case]) -> str:
-    examined = [case.found for case in cases if case.found]
+def _in_short(cases: Sequence[ExaminedFile]) -> str:
+    examined = [case.examination for case in cases if case.examination]
     decoded = [case for case in cases if case.read_by("pydicom")]
-    opened = sum(case.found.opens for case in decoded if case.found)
-    compared = sum(case.read_by(one.name) for case in cases for one in READERS)
-    unequal = sum(len(found.differing) for found in examined)
-    untold = sum(not found.is_told for found in examined)
-    slowest = max(found.seconds for found in examined)
-    largest = max(found.nbytes for found in examined) / 2**20
+    opened = sum(case.examination.opens for case in decoded if case.examination)
+    compared = sum(case.read_by(reader.name) for case in cases for reader in READERS)
+    unequal = sum(len(each.differing) for each in examined)
+    undocumented = sum(not each.is_documented for each in examined)
+    slowest = max(each.seconds for each in examined)
+    largest = max(each.nbytes for each in examined) / 2**20
     return f"""- {opened:,} of {len(decoded):,} files that pydicom decodes open.
 - {compared - unequal:,} of {compared:,} comparisons with another reader are equal; the other \
 {unequal} are explained below.
-- {untold} files raise anything but a `DicomError`.
+- {undocumented} files raise anything but a `DicomError`.
 - The slowest file takes {slowest:.1f} s, the largest peak of memory is {largest:.0f} MiB."""
 
 
-def _by_group(cases: Sequence[Case]) -> str:
+def _by_group(cases: Sequence[ExaminedFile]) -> str:
     rows = []
     for group in sorted({case.group for case in cases}):
         own = [case for case in cases if case.group == group]
-        row = [group, len(own), sum(case.found.opens for case in own if case.found)]
+        row = [group, len(own), sum(case.examination.opens for case in own if case.examination)]
         for reader in READERS:
             read = [case for case in own if case.read_by(reader.name)]
             row += [len(read), sum(case.equal_to(reader.name) for case in read)]
@@ -144,11 +168,11 @@ def _by_group(cases: Sequence[Case]) -> str:
     return _table(head, rows)
 
 
-def _by_file(cases: Sequence[Case]) -> str:
+def _by_file(cases: Sequence[ExaminedFile]) -> str:
     rows = [
         [
             case.name,
-            "opens" if case.found and case.found.opens else "fails",
+            "opens" if case.examination and case.examination.opens else "fails",
             *(_sign(case, reader.name) for reader in READERS),
         ]
         for case in sorted(cases, key=lambda case: case.name)
@@ -156,8 +180,8 @@ def _by_file(cases: Sequence[Case]) -> str:
     return _table(["File", "engine", *(reader.name for reader in READERS)], rows)
 
 
-def _sign(case: Case, reader: str) -> str:
-    comparison = case.found.comparisons.get(reader) if case.found else None
+def _sign(case: ExaminedFile, reader: str) -> str:
+    comparison = case.examination.comparisons.get(reader) if case.examination else None
     if comparison is None:
         return ""
     if comparison.error is not None:
@@ -167,10 +191,10 @@ def _sign(case: Case, reader: str) -> str:
     return "≈" if comparison.levels else "="
 
 
-def _differences(cases: Sequence[Case]) -> str:
+def _differences(cases: Sequence[ExaminedFile]) -> str:
     by_reason: dict[str, list[str]] = {}
     for case in cases:
-        for reader, comparison in (case.found.differing if case.found else {}).items():
+        for reader, comparison in (case.examination.differing if case.examination else {}).items():
             why = reason(case.name, reader) or f"**Unexplained**: {comparison.message}"
             named = by_reason.setdefault(f"{why}.", [])
             if f"`{case.name}`" not in named:
@@ -180,26 +204,28 @@ def _differences(cases: Sequence[Case]) -> str:
     return "\n\n".join(f"{why}\n\n{_list(sorted(names))}" for why, names in by_reason.items())
 
 
-def _failures(cases: Sequence[Case]) -> str:
+def _failures(cases: Sequence[ExaminedFile]) -> str:
     rows = []
     for case in cases:
-        found = case.found
-        if found is None:
+        examination = case.examination
+        if examination is None:
             rows.append([f"`{case.name}`", "the process died", "", ""])
-        elif found.error is not None and "no pixel data" not in found.error:
+        elif examination.error is not None and "no pixel data" not in examination.error:
             other = "decodes it" if case.read_by("pydicom") else "neither"
-            rows.append([f"`{case.name}`", found.error_type or "", _message(found.error), other])
+            rows.append(
+                [f"`{case.name}`", examination.error_type or "", _message(examination.error), other]
+            )
     return _table(["File", "error", "message", "pydicom"], sorted(rows, key=str))
 
 
 def _message(error: str) -> str:
-    """The message without the path of the file, which differs from one machine to the next."""
-    told = error.split(": ", 1)[-1] if "/" in error.split(": ", 1)[0] else error
-    return told.replace("|", "\\|").replace("\n", " ")
+    """Return a message without the path of the file, which depends on the machine."""
+    message = error.split(": ", 1)[-1] if "/" in error.split(": ", 1)[0] else error
+    return message.replace("|", "\\|").replace("\n", " ")
 
 
-def _is_beyond(case: Case) -> bool:
-    return bool(case.found and case.found.opens) and not case.read_by("pydicom")
+def _is_beyond(case: ExaminedFile) -> bool:
+    return bool(case.examination and case.examination.opens) and not case.read_by("pydicom")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -21,7 +21,7 @@ from local_store import fill, local_store, storage_options
 
 
 def summarise(block: xr.DataArray) -> xr.DataArray:
-    """Share of tissue and mean red, green and blue of the tissue, of one block.
+    """Return the share of tissue in a block, and the mean red, green and blue of the tissue.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def summarise(block: xr.DataArray) -> xr.DataArray:
 
 
 def analyse(slide: xr.Dataset) -> xr.DataArray:
-    """`summarise` every block of a slide opened with chunks."""
+    """Summarise every block of a slide that was opened with chunks, in parallel."""
     image = slide.image.drop_vars("frame_of_reference").chunk(c=3)
     rows, columns = (image.chunksizes[axis] for axis in ("y", "x"))
     starts = [np.cumsum((0, *sizes[:-1])) for sizes in (rows, columns)]
@@ -66,7 +66,7 @@ def analyse(slide: xr.Dataset) -> xr.DataArray:
 
 
 def report(url: str, workers: int, **options: Any) -> None:
-    """Analyse the slide at `url` on a cluster of processes, and print what was found."""
+    """Analyse the slide at `url` on a cluster of processes, and print the result."""
     with (
         LocalCluster(
             n_workers=workers, threads_per_worker=2, dashboard_address="127.0.0.1:0"
@@ -82,7 +82,7 @@ def report(url: str, workers: int, **options: Any) -> None:
 
 
 def main() -> None:
-    """Analyse the slide named, or a generated one."""
+    """Analyse the slide of the command line, or a generated one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("url", nargs="?", help="a slide; by default one is generated")
     parser.add_argument("--workers", type=int, default=2)

@@ -29,7 +29,7 @@ from matplotlib.colors import ListedColormap
 
 @contextmanager
 def step(title: str, proxy: LatencyProxy) -> Iterator[None]:
-    """Print how long the block took and what it fetched."""
+    """Print the time, requests and bytes of the block."""
     requests, received, start = proxy.requests, proxy.bytes_sent, time.perf_counter()
     yield
     seconds = time.perf_counter() - start
@@ -40,7 +40,21 @@ def step(title: str, proxy: LatencyProxy) -> Iterator[None]:
 def draw(
     region: xr.DataArray, ct: xr.DataArray, labels: xr.DataArray, liver: xr.DataArray, path: Path
 ) -> None:
-    """The region, and one plane of the CT with the organs over it and the liver outlined."""
+    """Draw the region, and a plane of the CT with the organs over it and the liver outlined.
+
+    Parameters
+    ----------
+    region
+        RGB of the slide, dimensions y, x, c.
+    ct
+        Hounsfield units, dimensions z, y, x.
+    labels
+        Label map of the organs, on the grid of `ct`.
+    liver
+        Mask, on the same grid.
+    path
+        The picture.
+    """
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10, 4), layout="constrained", width_ratios=(1, 1.45)
     )
@@ -89,12 +103,12 @@ def main() -> None:
                 "engine": "dicom",
                 "chunks": {},
                 "storage_options": storage_options(proxy),
-                "index_cache": folder / "known",
+                "index_cache": folder / "index-cache",
             }
             with step("open the slide", proxy):
                 slide = xr.open_dataset("s3://demo/slide.dcm", **store)
             print(slide, "\n")
-            with step("open the slide again, by what is kept of it", proxy):
+            with step("open the slide again, by its cached index", proxy):
                 slide = xr.open_dataset("s3://demo/slide.dcm", **store)
             middle = {axis: float(slide[axis].mean()) for axis in ("y", "x")}
             with step("read a region of 0.4 mm x 0.4 mm by its place in mm", proxy):

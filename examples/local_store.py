@@ -1,6 +1,6 @@
 """An object store on this machine, filled with generated DICOM objects.
 
-The writers, and the code that starts the server, are those of the test suite.
+The writers and the server are shared with the tests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def local_store(folder: Path, *, latency: float = 0.0) -> Iterator[LatencyProxy]
     Parameters
     ----------
     folder
-        Its folders are the buckets.
+        Parent of the buckets.
     latency
         Round-trip time that the proxy adds, in seconds.
     """
@@ -48,7 +48,7 @@ def local_store(folder: Path, *, latency: float = 0.0) -> Iterator[LatencyProxy]
 
 
 def storage_options(proxy: LatencyProxy) -> dict[str, Any]:
-    """How s3fs reaches the store."""
+    """Return the options of s3fs that reach the store."""
     return {"key": KEY, "secret": SECRET, "endpoint_url": proxy.endpoint_url}
 
 
@@ -58,7 +58,7 @@ def fill(bucket: Path, *, size: int = 8192, planes: int = 48) -> None:
     Parameters
     ----------
     bucket
-        A folder; it is made if missing.
+        A folder, which is created if missing.
     size
         Rows and columns of the slide.
     planes

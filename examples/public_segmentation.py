@@ -12,7 +12,7 @@ import xarray as xr
 
 KEY = "3f38511f-fd09-4e2f-89ba-bc0845fe0005/c8ea3be0-15d7-4a04-842d-00b183f53b56.dcm"
 
-#: How each store is reached without credentials.
+#: URL and options of each store, without credentials.
 STORES = {
     "s3": (f"s3://idc-open-data/{KEY}", {"anon": True}),
     "gcs": (f"gs://idc-open-data/{KEY}", {"token": "anon"}),

@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 
 KEY = "763fe058-7d25-4ba7-9b29-fd3d6c41dc4b/210f0529-c767-4795-9acf-bad2f4877427.dcm"
 
-#: How each store is reached without credentials.
+#: URL and options of each store, without credentials.
 STORES = {
     "s3": (f"s3://idc-open-data/{KEY}", {"anon": True}),
     "gcs": (f"gs://idc-open-data/{KEY}", {"token": "anon"}),

@@ -1,4 +1,4 @@
-"""Every benchmark runs, at tiny sizes: what it would say at real ones is `make bench`'s."""
+"""Benchmarks run, at tiny sizes; figures that mean something are left to `make bench`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openslide
 import pytest
 from benchmarks import ROOT
 from benchmarks.cases import GROUPS, cases
-from benchmarks.measure import compare
-from benchmarks.objects import recipes
-from benchmarks.peers import ENGINE, HIGHDICOM, PEERS
+from benchmarks.measure import compare, take_turns
+from benchmarks.objects import Object, recipes
+from benchmarks.peers import ENGINE, HIGHDICOM, PEERS, Peer, Task
+from benchmarks.peers.openslide import OpenSlide
+from benchmarks.peers.wsidicom import Wsidicom
 from benchmarks.results import Row, Run, load
 from benchmarks.scale import FULL, QUICK, Scale
-from benchmarks.store import LINKS, LOCAL
+from benchmarks.selection import Selection
+from benchmarks.store import LINKS, LOCAL, Place
 from benchmarks.targets import Cell, Faster, Ratio, targets
 
 SECONDS = 240
@@ -25,7 +30,7 @@ SECONDS = 240
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the figures and the page of a quick run."""
+    """Return the folder with the figures and the page of a quick run."""
     folder = tmp_path_factory.mktemp("bench")
     command = [sys.executable, "-m", "benchmarks", "--quick", "--folder", str(folder)]
     done = subprocess.run(
@@ -53,13 +58,14 @@ def test_no_reader_fails(run: Run) -> None:
 
 
 def test_rows_have_all_figures(run: Run) -> None:
+    rounds = {case.name: case.rounds or QUICK.repetitions for case in cases(QUICK)}
     for row in run.rows:
         assert row.seconds is not None, row
         assert row.seconds > 0, row
         if row.group == "memory":
             assert row.memory is not None, row
             continue
-        assert row.repetitions == QUICK.repetitions, row
+        assert row.repetitions == rounds[row.case], row
         assert row.cpu is not None, row
         counted = row.link != LOCAL
         assert (row.requests is not None) == (row.received is not None) == counted, row
@@ -77,12 +83,12 @@ def test_pixels_are_those_of_other_readers(run: Run) -> None:
     compared = [row for row in run.rows if row.pixels is not None and row.peer != ENGINE]
     assert {row.group for row in compared} >= {"region-small", "coding", "segment", "series"}
     # Decoders of JPEG round differently where chrominance is subsampled.
-    strange = [
+    unequal = [
         (row.case, row.peer, row.pixels)
         for row in compared
         if not re.fullmatch(r"equal|differ by ≤ [1-4]", row.pixels or "")
     ]
-    assert strange == []
+    assert unequal == []
 
 
 def test_page_has_all_sections_and_verdicts(quick: Path) -> None:
@@ -90,14 +96,14 @@ def test_page_has_all_sections_and_verdicts(quick: Path) -> None:
     for heading, _ in GROUPS.values():
         assert f"## {heading}\n" in page or heading.startswith("A band"), heading
     for target in targets(QUICK):
-        assert target.asked in page
+        assert target.statement in page
     for image in re.findall(r"!\[.*\]\((.*)\)", page):
         assert (quick / "docs" / image).stat().st_size < 100_000
     assert str(quick) not in page
 
 
 @pytest.mark.parametrize("scale", [QUICK, FULL])
-def test_cases_name_what_there_is(scale: Scale) -> None:
+def test_cases_name_existing_objects_links_and_peers(scale: Scale) -> None:
     objects = recipes(scale)
     every = cases(scale)
     assert len({case.name for case in every}) == len(every)
@@ -139,7 +145,7 @@ def test_ratio_takes_the_highest_floor_and_of_each_the_cheapest_way() -> None:
     assert target.verdict(_run(a=6, b=9, c=4)).met is None
 
 
-def test_faster_tells_where_it_is_not() -> None:
+def test_faster_names_the_cases_that_are_slower() -> None:
     target = Faster("", HIGHDICOM, LOCAL)
     assert target.verdict(_run(**{ENGINE: 1.0, HIGHDICOM: 2.0})).met
     slower = target.verdict(_run(**{ENGINE: 2.0, HIGHDICOM: 1.0}))
@@ -154,8 +160,78 @@ def test_newer_rows_replace_those_of_their_case() -> None:
     assert old.replaced([]) == old
 
 
-def test_comparison_tells_how_images_differ() -> None:
+def test_comparison_describes_the_difference_of_images() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    assert compare(image, image.copy()) == "equal"
-    assert compare(image, image[::-1]) == "differ by ≤ 8"
-    assert compare(image, image[:2]).startswith("shape")
+    assert compare(image, image.copy()).text == "equal"
+    assert compare(image, image[::-1]).text == "differ by ≤ 8"
+    assert compare(image, image[:2]).text.startswith("shape")
+
+
+def _slide(side: int = 1000) -> Object:
+    """Return a slide of tiles of 256 that is not written."""
+    offsets = np.zeros(16, np.int64)
+    return Object(Path("slide"), "slide", None, (side, side), 256, offsets, offsets)
+
+
+def test_scattered_regions_differ_and_lie_inside() -> None:
+    selection = Selection("region", 256, 300, scattered=True)
+    tasks = selection.tasks(_slide(), 50)
+    assert [task.rows for task in tasks] == [task.rows for task in selection.tasks(_slide(), 50)]
+    assert len({(task.rows, task.columns) for task in tasks}) == 50
+    for task in tasks:
+        assert 0 <= task.rows[0] == task.rows[1] - 256 <= 1000 - 256
+        assert 0 <= task.columns[0] == task.columns[1] - 300 <= 1000 - 300
+        assert task.stays_open
+    first = dataclasses.replace(selection, opens=True).tasks(_slide(), 1)
+    assert not first[0].stays_open
+
+
+class _Recorder(Peer):
+    """A peer that records its openings and reads, wrong from a round on."""
+
+    def __init__(self, wrong_from: int = 99) -> None:
+        super().__init__()
+        self.openings = 0
+        self.reads_done: list[tuple[int, int]] = []
+        self.wrong_from = wrong_from
+
+    def open(self, place: Place, task: Task) -> object:
+        self.openings += 1
+        return self
+
+    def region(self, opened: Any, task: Task) -> Any:
+        self.reads_done.append(task.rows)
+        return np.full((2, 2), task.rows[0] + (len(self.reads_done) > self.wrong_from))
+
+
+def test_every_peer_reads_the_same_regions_of_an_object_that_stays_open() -> None:
+    tasks = Selection("region", 256, 256, scattered=True).tasks(_slide(), 5)
+    peers = {"a": _Recorder(), "b": _Recorder(), "c": _Recorder(wrong_from=3)}
+    outcomes = take_turns(peers, tasks, Place("slide"), None, patience=99)
+    for peer in peers.values():
+        assert peer.openings == 1
+        assert peer.reads_done == [task.rows for task in (tasks[0], *tasks)]
+    assert {name: outcome.pixels for name, outcome in outcomes.items()} == {
+        "a": "equal",
+        "b": "equal",
+        "c": "differ by ≤ 1",
+    }
+
+
+def test_peers_of_patches_cache_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capacities: list[int] = []
+
+    class Cache(openslide.OpenSlideCache):
+        def __init__(self, capacity: int) -> None:
+            capacities.append(capacity)
+            super().__init__(capacity)
+
+    monkeypatch.setattr("benchmarks.peers.openslide.OpenSlideCache", Cache)
+    target = recipes(QUICK)["slide-eot"].write(tmp_path / "slide.dcm")
+    (task,) = Selection("region", 256, 256, scattered=True).tasks(target, 1)
+    place = Place(str(target.path))
+    OpenSlide().open(place, task)
+    assert capacities == [0]
+    slide = Wsidicom().open(place, task)
+    for cache in (slide._source._decoded_frame_cache, slide._source._encoded_frame_cache):
+        assert cache._size == 0

@@ -1,4 +1,4 @@
-"""The conformance report finds what falls short."""
+"""The conformance report lists shortcomings, and survives crashes of readers."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import pytest
 from conformance import isolation
 from conformance.examination import Comparison, Examination, examine
 from conformance.planes import Place, difference
-from conformance.report import NBYTES, SECONDS, Case, page, shortcomings
+from conformance.report import NBYTES, SECONDS, ExaminedFile, page, shortcomings
 
 from support.generate.slide import slide
 
 HERE = Place(None, "", None)
 
 
-def case(name: str = "a.dcm", **found: object) -> Case:
-    examination = Examination(**{"comparisons": {"pydicom": Comparison()}} | found)  # type: ignore[arg-type]
-    return Case("files", name, examination)
+def case(name: str = "a.dcm", **fields: object) -> ExaminedFile:
+    examination = Examination(**{"comparisons": {"pydicom": Comparison()}} | fields)  # type: ignore[arg-type]
+    return ExaminedFile("files", name, examination)
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (Case("files", "a.dcm", None), "died"),
-        (case(error="no", error_type="KeyError", is_told=False), "KeyError is no DicomError"),
+        (ExaminedFile("files", "a.dcm", None), "died"),
+        (case(error="no", error_type="KeyError", is_documented=False), "KeyError is no DicomError"),
         (case(seconds=SECONDS + 1), "11.0 s"),
         (case(nbytes=NBYTES + 2**20), "1025 MiB"),
         (case(comparisons={"pydicom": Comparison(levels=9, message="apart")}), "not equal to pydi"),
         (case(error="no", error_type="CorruptDicomError"), "only 0 of 1 files"),
     ],
 )
-def test_what_falls_short_is_said(bad: Case, message: str) -> None:
+def test_shortcomings_are_listed(bad: ExaminedFile, message: str) -> None:
     assert message in " ".join(shortcomings([bad]))
 
 
-def test_what_does_not_is_not() -> None:
+def test_refusals_and_explained_differences_are_no_shortcomings() -> None:
     refused = case(
         error="/x/a.dcm: damaged",
         error_type="CorruptDicomError",
@@ -70,12 +70,12 @@ def test_planes_are_compared_by_place() -> None:
 
 def test_a_slide_is_examined_by_all_readers(tmp_path: Path) -> None:
     slide(tmp_path / "slide.dcm", shape=(150, 200), tile=64, codec="jpeg-ybr422")
-    found = list(examine(tmp_path / "slide.dcm"))[-1]
-    assert found.opens
-    assert set(found.comparisons) == {"pydicom", "highdicom", "openslide", "wsidicom"}
-    assert not found.differing
-    assert all(one.error is None for one in found.comparisons.values())
-    assert 0 < found.seconds < SECONDS
+    examination = list(examine(tmp_path / "slide.dcm"))[-1]
+    assert examination.opens
+    assert set(examination.comparisons) == {"pydicom", "highdicom", "openslide", "wsidicom"}
+    assert not examination.differing
+    assert all(comparison.error is None for comparison in examination.comparisons.values())
+    assert 0 < examination.seconds < SECONDS
 
 
 def behave(path: Path) -> Iterator[str]:
@@ -91,5 +91,5 @@ def behave(path: Path) -> Iterator[str]:
 def test_a_process_that_hangs_or_dies_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "TIME_LIMIT", 4.0)
     paths = [Path(name) for name in ("hangs", "crashes", "ends")]
-    found = dict(isolation.examine_each(paths, behave))
-    assert found == dict(zip(paths, ("hangs", "crashes", "ends well"), strict=True))
+    results = dict(isolation.examine_each(paths, behave))
+    assert results == dict(zip(paths, ("hangs", "crashes", "ends well"), strict=True))

@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def run(name: str, *arguments: object, folder: Path) -> str:
-    """Run an example in `folder`, without a warning of ours; what it printed."""
+    """Run an example in `folder`; return its output, free of warnings of this package."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""What a reader must answer to be measured."""
+"""The interface of a reader that is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.store import Place
 
 @dataclass(frozen=True)
 class Task:
-    """What is read of an object.
+    """A read of an object, or its opening.
 
     Attributes
     ----------
@@ -26,11 +26,14 @@ class Task:
     target
         The object.
     rows, columns
-        Half-open bounds of a region.
+        Half-open bounds of a region in pixels.
     segment
-        Its number.
+        Segment Number.
     opens
-        Whether opening is part of it.
+        True if the clock runs while the object is opened.
+    stays_open
+        True if the object is opened before all measurements and its reader caches no pixels;
+        otherwise it is opened anew, off the clock, before each measurement.
     """
 
     action: str
@@ -39,10 +42,11 @@ class Task:
     columns: tuple[int, int] = (0, 0)
     segment: int = 1
     opens: bool = False
+    stays_open: bool = False
 
     @property
     def frames(self) -> NDArray[np.int64]:
-        """Frames that are needed, ascending."""
+        """Indices of the frames that are read, ascending, int64."""
         if self.action == "open":
             return np.empty(0, np.int64)
         if self.action == "segment":
@@ -56,27 +60,36 @@ class Task:
             np.arange(start // tile, math.ceil(stop / tile), dtype=np.int64)
             for start, stop in (self.rows, self.columns)
         )
-        met: NDArray[np.int64] = (down[:, None] * across + right).ravel()
-        return met
+        frames: NDArray[np.int64] = (down[:, None] * across + right).ravel()
+        return frames
 
 
 class Peer:
-    """A reader; one file each, and a row in `benchmarks.peers.PEERS`.
+    """A reader: one module each, and a row in `benchmarks.peers.PEERS`.
 
-    A measurement is `ready`, off the clock, then `act`, on it. Most readers only say what
-    they do with what they opened.
+    A measurement is `ready`, off the clock, then `act`, on the clock. Most readers define
+    `open` and the methods named after the actions that they can do.
+
+    Attributes
+    ----------
+    reads
+        Actions by kind of object.
+    local, remote
+        True if it reads local files, and objects in a store.
+    most_frames
+        Frames of the largest object that it opens in less than minutes; None if any.
     """
 
-    #: Actions by kind of object; what is not here is not asked of it.
     reads: ClassVar[Mapping[str, frozenset[str]]]
-    #: Which links it is for.
     local: bool = True
     remote: bool = True
-    #: Where it takes minutes to open more.
     most_frames: int | None = None
 
+    def __init__(self) -> None:
+        self._opened: dict[str, Any] = {}
+
     def refuses(self, task: Task, place: Place) -> str | None:
-        """Why a task is not for this reader, if it is not."""
+        """Return the reason why this reader is not measured in a task, or None."""
         if task.action not in self.reads.get(task.target.kind, frozenset()):
             return f"has no way to do {task.action!r} for a {task.target.kind}"
         if not (self.remote if place.remote else self.local):
@@ -86,16 +99,37 @@ class Peer:
         return None
 
     def ready(self, place: Place, task: Task) -> Any:
-        """What `act` starts from."""
-        return None if task.action == "open" or task.opens else self.open(place, task)
+        """Return what `act` starts from: an open object, or None if it opens one itself."""
+        if task.action == "open" or task.opens:
+            return None
+        if not task.stays_open:
+            return self.open(place, task)
+        if place.url not in self._opened:
+            self._opened[place.url] = self.open(place, task)
+        return self._opened[place.url]
 
     def act(self, place: Place, task: Task, subject: Any) -> Any:
-        """Do what is measured."""
+        """Run the action that is measured.
+
+        Parameters
+        ----------
+        place
+            Address of the object.
+        task
+            The action and its selection.
+        subject
+            The result of `ready`.
+
+        Returns
+        -------
+        Any
+            What the reader delivers; see `pixels`.
+        """
         opened = self.open(place, task) if subject is None else subject
         return opened if task.action == "open" else getattr(self, task.action)(opened, task)
 
     def open(self, place: Place, task: Task) -> Any:
-        """Open an object, its pixels unread."""
+        """Open an object without reading pixels."""
         raise NotImplementedError
 
     def region(self, opened: Any, task: Task) -> Any:
@@ -111,8 +145,9 @@ class Peer:
         raise NotImplementedError
 
     def pixels(self, result: Any, task: Task) -> NDArray[Any] | None:
-        """What was read, as others have it: y, x, c or ascending z, y, x; off the clock."""
+        """Return the pixels of a result as y, x, c or ascending z, y, x; off the clock."""
         return None if task.action in ("open", "copy") else np.asarray(result)
 
     def close(self) -> None:
-        """Give back what was kept between measurements."""
+        """Release what stays between measurements."""
+        self._opened.clear()

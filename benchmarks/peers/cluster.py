@@ -1,4 +1,4 @@
-"""This package on a Dask cluster of processes."""
+"""The engine on a Dask cluster of processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.store import Place
 
 
 class Cluster(Engine):
-    """The largest value of a level, so that pixels stay where they are read.
+    """The engine taking the largest value of a level, so that pixels stay on their worker.
 
     Parameters
     ----------

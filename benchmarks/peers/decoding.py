@@ -1,8 +1,9 @@
-"""imagecodecs in a thread pool, the bytes at hand: what decoding costs at least."""
+"""imagecodecs on encoded frames in memory: the least cost of decoding."""
 
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +26,26 @@ DECODERS: dict[str, Callable[..., object]] = {
     "jpeg-ls-gray": imagecodecs.jpegls_decode,
 }
 
-#: Frames of one call into the pool.
+#: Most frames of one call into the pool.
 BATCH = 16
 
 
 class RawDecoding(Peer):
-    """Decode the frames of a region into one scratch for each thread; nothing is put together."""
+    """Decoding of the frames of a region, each into the same scratch array of its thread.
+
+    Parameters
+    ----------
+    threads
+        Number of threads; by default one for each processor. A single one is the caller's.
+    """
 
     reads = {"slide": frozenset({"region"})}  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(self, *, threads: int | None = None) -> None:
+        super().__init__()
+        self.threads = threads or cpu_count()
         self._scratch = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
 
     def refuses(self, task: Task, place: Place) -> str | None:
         if task.target.codec not in DECODERS:
@@ -54,20 +64,32 @@ class RawDecoding(Peer):
         codec, tile = task.target.codec, task.target.tile
         assert codec is not None
         shape = (tile, tile) if is_monochrome(codec) else (tile, tile, 3)
-        starts = range(0, len(subject), BATCH)
-        batches = [subject[start : start + BATCH] for start in starts]
         outputs = self._outputs(len(subject), shape)
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            list(pool.map(functools.partial(_decode, DECODERS[codec], outputs), starts, batches))
+        if self.threads == 1:
+            _decode(DECODERS[codec], outputs, 0, subject)
+            return
+        size = min(BATCH, math.ceil(len(subject) / self.threads))
+        starts = range(0, len(subject), size)
+        batches = [subject[start : start + size] for start in starts]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads)
+        decode = functools.partial(_decode, DECODERS[codec], outputs)
+        list(self._pool.map(decode, starts, batches))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        super().close()
 
     def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
-        """Where each frame is decoded to."""
+        """Return the function from the position of a frame to the array for its pixels."""
 
         def scratch(frame: int) -> NDArray[np.uint8]:
-            known: NDArray[np.uint8] | None = getattr(self._scratch, "pixels", None)
-            if known is None or known.shape != shape:
-                known = self._scratch.pixels = np.empty(shape, np.uint8)
-            return known
+            pixels: NDArray[np.uint8] | None = getattr(self._scratch, "pixels", None)
+            if pixels is None or pixels.shape != shape:
+                pixels = self._scratch.pixels = np.empty(shape, np.uint8)
+            return pixels
 
         return scratch
 
@@ -75,8 +97,8 @@ class RawDecoding(Peer):
         return None
 
 
-class KeptDecoding(RawDecoding):
-    """The same into an array of all frames: what decoding costs whoever wants the pixels."""
+class ArrayDecoding(RawDecoding):
+    """Decoding of the frames of a region into one array of all of them."""
 
     def _outputs(self, n_frames: int, shape: tuple[int, ...]) -> Callable[[int], NDArray[np.uint8]]:
         return np.empty((n_frames, *shape), np.uint8).__getitem__

@@ -1,4 +1,4 @@
-"""highdicom, with s3fs as its guide to remote files recommends."""
+"""highdicom, over s3fs as its guide to remote files recommends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from s3fs.core import S3FileSystem
 from benchmarks.peers.base import Peer, Task
 from benchmarks.store import Place
 
-#: What highdicom's guide to remote files recommends.
+#: Bytes of a block of s3fs, as the guide recommends.
 BLOCK_SIZE = 500_000
 
-#: Files of a series that are read at a time: more than its guide has.
+#: Files of a series that are read at a time; the guide reads one after another.
 THREADS = 16
 
 
@@ -67,7 +67,7 @@ class Highdicom(Peer):
     def pixels(self, result: Any, task: Task) -> NDArray[Any] | None:
         if task.action not in ("segment", "volume"):
             return super().pixels(result, task)
-        # Its volumes stack downwards, and have segments last.
+        # highdicom stacks volumes downwards, with segments on the last axis.
         planes: NDArray[Any] = result.array[::-1]
         return planes[..., 0] if task.action == "segment" else planes
 

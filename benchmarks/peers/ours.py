@@ -1,11 +1,11 @@
-"""This package, by its public interface."""
+"""The engine, by its public interface."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.peers.base import Peer, Task
 from benchmarks.store import Place
-from xarray_dicom.backend import DicomBackendEntrypoint
 
-#: Set to ``off``, S3 is read by s3fs.
-_CHOICE = "XARRAY_DICOM_OBSTORE"
-
-_HAS_CACHE = "index_cache" in DicomBackendEntrypoint.open_dataset_parameters
+#: Variable of the environment; if it is ``off``, S3 is read by s3fs.
+_OBSTORE = "XARRAY_DICOM_OBSTORE"
 
 
 class Engine(Peer):
@@ -29,9 +26,11 @@ class Engine(Peer):
     Parameters
     ----------
     cached
-        Whether an earlier opening left its index in a folder; otherwise there is no cache.
+        True if an earlier opening left its index in a folder; otherwise there is no cache.
     obstore
-        Whether S3 may be read by obstore.
+        True if S3 may be read by obstore, False for s3fs.
+    chunks
+        Keyword of ``open_dataset``: ``{}`` for Dask arrays.
     """
 
     reads = {  # noqa: RUF012
@@ -40,17 +39,20 @@ class Engine(Peer):
         "series": frozenset({"open", "volume"}),
     }
 
-    def __init__(self, *, cached: bool = False, obstore: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        cached: bool = False,
+        obstore: bool = True,
+        chunks: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
         self.cached = cached
         self.obstore = obstore
-        # A local disk is read by neither.
+        self.chunks = chunks
+        # Neither obstore nor s3fs reads local files, so one of the two peers does.
         self.local = obstore
         self._folder: str | None = None
-
-    def refuses(self, task: Task, place: Place) -> str | None:
-        if self.cached and not _HAS_CACHE:
-            return "this version keeps no index"
-        return super().refuses(task, place)
 
     def ready(self, place: Place, task: Task) -> Any:
         if task.action != "copy":
@@ -58,15 +60,15 @@ class Engine(Peer):
         return self.open(place, task, chunks={})
 
     def act(self, place: Place, task: Task, subject: Any) -> Any:
-        with self._choice():
+        with self._environment():
             return super().act(place, task, subject)
 
     def open(self, place: Place, task: Task, **options: Any) -> xr.Dataset:
+        options.setdefault("chunks", self.chunks)
         if place.remote:
             options["storage_options"] = dict(place.storage_options)
-        if _HAS_CACHE:
-            options["index_cache"] = self._cache() if self.cached else False
-        with self._choice():
+        options["index_cache"] = self._cache() if self.cached else False
+        with self._environment():
             return xr.open_dataset(place.url, engine="dicom", **options)
 
     def region(self, opened: xr.Dataset, task: Task) -> NDArray[np.generic]:
@@ -92,6 +94,7 @@ class Engine(Peer):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        super().close()
 
     def _cache(self) -> str:
         if self._folder is None:
@@ -99,14 +102,16 @@ class Engine(Peer):
         return self._folder
 
     @contextmanager
-    def _choice(self) -> Iterator[None]:
-        """Set what decides between obstore and s3fs."""
-        before = os.environ.get(_CHOICE)
-        if not self.obstore:
-            os.environ[_CHOICE] = "off"
+    def _environment(self) -> Iterator[None]:
+        """Set the variable that decides between obstore and s3fs."""
+        if self.obstore:
+            yield
+            return
+        before = os.environ.get(_OBSTORE)
+        os.environ[_OBSTORE] = "off"
         try:
             yield
         finally:
-            os.environ.pop(_CHOICE, None)
+            os.environ.pop(_OBSTORE, None)
             if before is not None:
-                os.environ[_CHOICE] = before
+                os.environ[_OBSTORE] = before

@@ -1,4 +1,4 @@
-"""The merged byte ranges alone, undecoded: what fetching costs at least."""
+"""Merged byte ranges that are fetched and not decoded: the least cost of fetching."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ class S3fsRanges(_Ranges):
         filesystem, offsets, lengths = subject
         ends = np.add(offsets, lengths).tolist()
         path = place.url.removeprefix("s3://")
-        found = filesystem.cat_ranges([path] * len(offsets), offsets, ends, on_error="raise")
-        return sum(map(len, found))
+        parts = filesystem.cat_ranges([path] * len(offsets), offsets, ends, on_error="raise")
+        return sum(map(len, parts))
 
 
 class ObstoreRanges(_Ranges):
-    """``obstore.get_range_async``, all at once, over connections that are kept."""
+    """``obstore.get_range_async``, all at once, over connections that stay open."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._stores: dict[str, S3Store] = {}
 
     def open(self, place: Place, task: Task) -> S3Store:
@@ -58,6 +59,7 @@ class ObstoreRanges(_Ranges):
 
     def close(self) -> None:
         self._stores.clear()
+        super().close()
 
     def _store(self, place: Place) -> S3Store:
         bucket = place.url.removeprefix("s3://").partition("/")[0]
@@ -76,12 +78,12 @@ class ObstoreRanges(_Ranges):
         key = place.url.removeprefix("s3://").partition("/")[2]
 
         async def fetch() -> int:
-            found = await asyncio.gather(
+            parts = await asyncio.gather(
                 *(
                     obstore.get_range_async(store, key, start=start, length=length)
                     for start, length in zip(offsets, lengths, strict=True)
                 ),
             )
-            return sum(map(len, found))
+            return sum(map(len, parts))
 
         return asyncio.run(fetch())

@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -85,6 +86,29 @@ class DecodePool(Executor):
         self._threads.submit(self._take_turn)
         return future
 
+    def parallelism(self) -> int:
+        """Return how many threads may decode for the current coroutine."""
+        return (on_behalf_of.get() or self._unlimited).slots.limit
+
+    @contextmanager
+    def calling_thread(self) -> Iterator[bool]:
+        """Let the calling thread decode in the block, if a slot of its caller is free.
+
+        Yields
+        ------
+        bool
+            False if all slots are occupied: the jobs are for the pool.
+        """
+        slots = (on_behalf_of.get() or self._unlimited).slots
+        with self._lock:
+            free = slots.occupied < slots.limit
+            slots.occupied += free
+        try:
+            yield free
+        finally:
+            if free:
+                self._vacate(slots)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
@@ -103,8 +127,11 @@ class DecodePool(Executor):
                 del self._waiting[caller]
             caller.slots.occupied += 1
         job.run()
+        self._vacate(caller.slots)
+
+    def _vacate(self, slots: Slots) -> None:
         with self._lock:
-            caller.slots.occupied -= 1
+            slots.occupied -= 1
             again = self._unused > 0
             self._unused -= again
         if again:

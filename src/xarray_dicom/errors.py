@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -116,8 +115,7 @@ class DicomWarning(Located, UserWarning):
     """
 
 
-@contextmanager
-def located(location: str | None = None, frame: int | None = None) -> Iterator[None]:
+class located:  # noqa: N801 - a context manager, called as a function
     """Complete errors and warnings inside the block with the place that they are about.
 
     What an error says itself of its place stays, and so does what an inner block said.
@@ -129,15 +127,26 @@ def located(location: str | None = None, frame: int | None = None) -> Iterator[N
     frame
         Number of the frame in its object, counted from 1.
     """
-    outer = _place.get()
-    token = _place.set(Place(location or outer.location, frame or outer.frame))
-    try:
-        yield
-    except DicomError as error:
-        error.complete(location, frame)
-        raise
-    finally:
-        _place.reset(token)
+
+    __slots__ = ("_place", "_token")
+
+    def __init__(self, location: str | None = None, frame: int | None = None) -> None:
+        self._place = (location, frame)
+
+    def __enter__(self) -> None:
+        location, frame = self._place
+        outer = _place.get()
+        self._token = _place.set(Place(location or outer.location, frame or outer.frame))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _place.reset(self._token)
+        if isinstance(error, DicomError):
+            error.complete(*self._place)
 
 
 def current_place() -> Place:

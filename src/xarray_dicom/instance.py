@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
-from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
+from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError, located
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import find_offsets
+from xarray_dicom.frames.scanned import ScannedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.conversions import Conversions, as_tag, plain_numbers
 from xarray_dicom.parsing.damage import values_read
@@ -24,9 +26,9 @@ from xarray_dicom.parsing.functional import FUNCTIONAL_GROUPS, tag, wanted_paths
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.image_pixel import common_format
 from xarray_dicom.parsing.inflated import InflatedSource
-from xarray_dicom.pixels.codecs import require_frames
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.transfer_syntax import require_frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,7 @@ class Instance:
     source: ByteSource
     dataset: Dataset
     columns: dict[Path, Column]
-    frame_source: IndexedFrames | None
+    frame_source: FrameSource | None
     conversions: Conversions = field(default_factory=Conversions, repr=False)
 
     @property
@@ -59,7 +61,7 @@ class Instance:
         return self.source.location
 
     @property
-    def frames(self) -> IndexedFrames:
+    def frames(self) -> FrameSource:
         """Frames of the instance.
 
         Raises
@@ -70,7 +72,7 @@ class Instance:
         if self.frame_source is None:
             with values_read(self.location, OSError):
                 name = getattr(self.dataset.get("SOPClassUID"), "name", "object")
-            raise UnsupportedDicomError(f"{self.location}: this {name} has no pixel data")
+            raise UnsupportedDicomError(f"this {name} has no pixel data", location=self.location)
         return self.frame_source
 
     def get(self, keyword: str) -> Any:
@@ -196,34 +198,31 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
     """
     header = await read_header(source, first=first, paths=wanted_paths)
     dataset = header.dataset
-    try:
+    with located(source.location):
         require_frames(header.transfer_syntax)
-    except UnsupportedDicomError as error:
-        raise UnsupportedDicomError(f"{source.location}: {error}") from error
-    if header.pixel is None:
-        with values_read(source.location, OSError):
-            name = getattr(dataset.get("SOPClassUID"), "name", "object")
-        raise UnsupportedDicomError(f"{source.location}: this {name} has no pixel data")
     if header.inflated is not None:
         source = InflatedSource(source, header.inflated)
+    if header.pixel is None:
+        return Instance(source, dataset, {}, None)
     with values_read(source.location, OSError):
         pixel_format = common_format(header, header.pixel, source.location)
-        n_frames = _number_of_frames(dataset, source.location)
+        n_frames = _number_of_frames(dataset)
         wanted = {} if header.per_frame is None else wanted_paths(dataset)
     with values_read(source.location):
         offsets = await find_offsets(source, header, n_frames, pixel_format)
     columns: dict[Path, Column] = {}
     if header.per_frame is not None:
-        found = await in_thread(read_columns, header.per_frame, wanted, n_frames, source.location)
-        columns = dict(found.columns)
-    unscanned = None
-    if offsets is None:
-        unscanned = replace(header, dataset=Dataset(), per_frame=None)
-    instance = IndexedFrames(source, pixel_format, n_frames, offsets, unscanned)
-    return Instance(source, dataset, columns, instance)
+        read = await in_thread(read_columns, header.per_frame, wanted, n_frames, source.location)
+        columns = dict(read.columns)
+    if offsets is not None:
+        frames: FrameSource = IndexedFrames(source, pixel_format, n_frames, offsets)
+    else:
+        place = replace(header, dataset=Dataset(), per_frame=None)
+        frames = ScannedFrames(source, pixel_format, n_frames, place)
+    return Instance(source, dataset, columns, frames)
 
 
-def _number_of_frames(dataset: Dataset, location: str) -> int:
+def _number_of_frames(dataset: Dataset) -> int:
     value = dataset.get("NumberOfFrames")
     if value in (None, ""):
         return 1
@@ -231,10 +230,10 @@ def _number_of_frames(dataset: Dataset, location: str) -> int:
         n_frames = int(value)
     except (TypeError, ValueError) as error:
         raise CorruptDicomError(
-            f"{location}: Number of Frames (0028,0008) is {value!r}, not a number"
+            f"Number of Frames (0028,0008) is {value!r}, not a number", tag="NumberOfFrames"
         ) from error
     if n_frames < 1:
-        raise CorruptDicomError(f"{location}: Number of Frames (0028,0008) is {n_frames}")
+        raise CorruptDicomError(f"Number of Frames (0028,0008) is {n_frames}", tag="NumberOfFrames")
     return n_frames
 
 

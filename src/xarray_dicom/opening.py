@@ -19,7 +19,8 @@ from xarray_dicom.layout.image import ImageLayout
 from xarray_dicom.layout.kinds import lay_out
 from xarray_dicom.layout.options import LayoutOptions
 from xarray_dicom.parsing.damage import values_read
-from xarray_dicom.runtime import MEMORY_BUDGET, run
+from xarray_dicom.pixels import require_decoder
+from xarray_dicom.runtime import MEMORY_BUDGET, enter_loop, gather, run
 from xarray_dicom.storage import ByteSource, expand, list_folder, open_source
 
 #: Objects of a series whose headers are read at a time.
@@ -120,6 +121,7 @@ def _listed(layouts: Mapping[str, ImageLayout]) -> str:
 
 
 def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], str]:
+    require_decoder(options.decoder)
     opened, alone = run(_open_all(obj, options))
     scale = options.mask_and_scale
     layout_options = LayoutOptions(
@@ -154,10 +156,12 @@ async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[Instance], boo
 
 
 async def _open_many(sources: Sequence[ByteSource], cache: BlobCache | None) -> list[Instance]:
+    if not all(source.immediate for source in sources):
+        await enter_loop()
     gate = asyncio.Semaphore(CONCURRENT_HEADERS)
 
-    async def one(source: ByteSource) -> Instance:
+    async def open_one(source: ByteSource) -> Instance:
         async with gate:
             return await open_remembered(source, cache, first=FIRST_OF_MANY)
 
-    return list(await asyncio.gather(*(one(source) for source in sources)))
+    return await gather(open_one(source) for source in sources)

@@ -1,15 +1,24 @@
-"""How the pixels of an image are encoded: one value that every frame shares."""
+"""Encoding of the pixels of an image: one value that all its frames share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+
+#: Bytes of frames, as they are fetched and decoded.
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+#: Frames above this size, in bytes, must not be more than `MAX_EXPANSION` times as large as
+#: their codestream: they could otherwise claim any amount of memory.
+LARGE_FRAME = 64 * 2**20
+MAX_EXPANSION = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """The Image Pixel module of one instance (PS3.3 C.7.6.3), plus its transfer syntax.
+    """Image Pixel module of one instance (PS3.3 C.7.6.3), and its transfer syntax.
 
     Attributes
     ----------
@@ -17,7 +26,7 @@ class PixelFormat:
         UID of the transfer syntax of the pixels.
     rows, columns, samples
         Shape of one frame; `samples` is 1 or 3.
-    bits_allocated, bits_stored, high_bit, pixel_representation
+    bits_allocated, bits_stored, pixel_representation
         As in the standard; `pixel_representation` is 1 for signed integers.
     photometric
         Photometric Interpretation, as spelled in the file.
@@ -27,7 +36,7 @@ class PixelFormat:
         Keyword of the pixel data element: ``PixelData``, ``FloatPixelData`` or
         ``DoubleFloatPixelData``.
     word_swapped
-        Whether 8-bit pixels lie in 16-bit big endian words (VR OW in Explicit VR Big
+        True if 8-bit pixels lie in 16-bit big endian words (VR OW in Explicit VR Big
         Endian), so that each pair of bytes is swapped.
     """
 
@@ -37,7 +46,6 @@ class PixelFormat:
     samples: int
     bits_allocated: int
     bits_stored: int
-    high_bit: int
     pixel_representation: int
     photometric: str
     planar: int = 0
@@ -46,7 +54,7 @@ class PixelFormat:
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Type of a stored value, in native byte order (1-bit pixels are uint8)."""
+        """Type of a stored value, in native byte order; uint8 for 1-bit pixels."""
         if self.element == "FloatPixelData":
             return np.dtype(np.float32)
         if self.element == "DoubleFloatPixelData":
@@ -56,7 +64,7 @@ class PixelFormat:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of a decoded frame: ``(rows, columns)``, or with ``(…, 3)`` for colour."""
+        """Shape of a decoded frame: ``(rows, columns)``, or ``(rows, columns, 3)`` for colour."""
         plane = (self.rows, self.columns)
         return plane if self.samples == 1 else (*plane, self.samples)
 

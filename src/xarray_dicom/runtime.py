@@ -37,8 +37,6 @@ MEMORY_BUDGET = 256 * 2**20
 
 STORAGE_THREADS = 16
 
-DRIVE_INLINE = False
-
 
 class ByteBudget:
     """Bytes in flight in this process, granted first come, first served.
@@ -90,6 +88,38 @@ class ByteBudget:
             self.used += amount
             if not turn.cancelled():
                 turn.set_result(None)
+
+
+class Lease:
+    """Bytes of the budget that several share; the last to release them gives them back."""
+
+    def __init__(self, budget: ByteBudget, amount: int) -> None:
+        self._budget = budget
+        self._amount = amount
+        self._holders = 0
+        self._lock = threading.Lock()
+
+    async def acquire(self, limit: int) -> Lease:
+        """Wait until the bytes fit under `limit`, and hold them."""
+        await self._budget.acquire(self._amount, limit)
+        self._holders = 1
+        return self
+
+    def share(self) -> Lease:
+        """Add a holder, who must release them too."""
+        with self._lock:
+            self._holders += 1
+        return self
+
+    def release(self) -> None:
+        """Hold them no longer; without effect where they never were held."""
+        with self._lock:
+            if not self._holders:
+                return
+            self._holders -= 1
+            if self._holders:
+                return
+        self._budget.release(self._amount)
 
 
 class Runtime:
@@ -153,9 +183,29 @@ class Runtime:
         with self._lock:
             return self._shared.get(key)
 
-    def start(self, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> Future[T]:
-        """Drive a coroutine, which may be under way already, on the loop and in `context`."""
-        future: Future[T] = Future()
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        context: contextvars.Context,
+        future: Future[T] | None = None,
+    ) -> Future[T]:
+        """Drive a coroutine, which may be under way already, on the loop.
+
+        Parameters
+        ----------
+        coroutine
+            The coroutine.
+        context
+            The context that it runs in, the one that it was begun in.
+        future
+            Gets its result, and cancels it.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            `future` if it was given.
+        """
+        future = Future() if future is None else future
         loop = self.loop
         tasks: list[asyncio.Task[T]] = []
 
@@ -216,18 +266,18 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     with held_back():
         context = contextvars.copy_context()
         context.run(on_behalf_of.set, Caller(current.slots()))
-        if DRIVE_INLINE:
-            try:
-                waits_for = context.run(coroutine.send, None)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            if waits_for is not _LOOP:
-                coroutine.close()
-                raise RuntimeError(f"a coroutine waits for {waits_for!r} outside the I/O loop")
-        future = current.start(coroutine, context)
         try:
-            return future.result()
+            waits_for = context.run(coroutine.send, None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if waits_for is not _LOOP:
+            coroutine.close()
+            raise RuntimeError(f"a coroutine waits for {waits_for!r} outside the I/O loop")
+        # Made before: an interrupt may come as soon as the loop has the coroutine.
+        future: Future[T] = Future()
+        try:
+            return current.start(coroutine, context, future).result()
         except BaseException:
             future.cancel()
             raise

@@ -408,7 +408,7 @@ def test_damaged_items_are_named() -> None:
     write_slide = functools.partial(slide, shape=(640, 640), tile=TILE, offset_table="bot")
     blob = bytearray(content(write_slide))
     image, _ = recorded(bytes(blob))
-    spans = image.encoded_frames.offsets.spans(np.array([95]))
+    spans = image.encoded_frames.offsets.byte_ranges(np.array([95]))
     start = int(spans.offset[0])
     blob[start : start + 8] = bytes(8)
     damaged, _ = recorded(bytes(blob))

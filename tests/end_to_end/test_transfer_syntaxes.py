@@ -191,6 +191,28 @@ def encapsulated(frames: Pixels, syntax: Syntax, table: str, fragments: int) -> 
     return file_of(dataset, syntax.uid)
 
 
+def elements(dataset: Dataset, *, implicit: bool, little: bool) -> bytes:
+    """The elements of a data set in any encoding."""
+    file = DicomBytesIO()
+    file.is_implicit_VR, file.is_little_endian = implicit, little
+    write_dataset(file, dataset)
+    return bytes(file.getvalue())
+
+
+def meta_of(dataset: Dataset, syntax: str) -> bytes:
+    """The file meta information before a data set in any syntax."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    head = Dataset()
+    head.file_meta = meta
+    front = io.BytesIO()
+    big = syntax == ExplicitVRBigEndian
+    dcmwrite(front, head, enforce_file_format=True, implicit_vr=False, little_endian=not big)
+    return front.getvalue()
+
+
 def opened(source: Any, **options: Any) -> xr.DataArray:
     (variable,) = xr.open_dataset(
         source, engine="dicom", mask_and_scale=False, **options
@@ -257,18 +279,24 @@ def test_big_endian(vr: str, samples: int) -> None:
             stored = np.frombuffer(stored, "<u2").astype(">u2").tobytes()
         dataset.PixelData = stored
         dataset["PixelData"].VR = vr
-        file = DicomBytesIO()
-        file.is_implicit_VR, file.is_little_endian = False, False
-        write_dataset(file, dataset)
-        meta = FileMetaDataset()
-        meta.TransferSyntaxUID = ExplicitVRBigEndian
-        meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-        meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        head = Dataset()
-        head.file_meta = meta
-        front = io.BytesIO()
-        dcmwrite(front, head, enforce_file_format=True, implicit_vr=False, little_endian=False)
-        np.testing.assert_array_equal(opened(front.getvalue() + file.getvalue()), frames)
+        body = elements(dataset, implicit=False, little=False)
+        np.testing.assert_array_equal(opened(meta_of(dataset, ExplicitVRBigEndian) + body), frames)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_big_endian_pixels_of_ge(samples: int) -> None:
+    """Implicit VR little endian, and only samples of 16 bits are swapped, as GDCM has it."""
+    for depth in (8, 16):
+        frames = frames_of(depth, samples)
+        dataset = image(frames)
+        stored = frames.astype(frames.dtype.newbyteorder(">")).tobytes()
+        dataset.PixelData = stored + bytes(len(stored) % 2)
+        dataset["PixelData"].VR = "OW"
+        meta = meta_of(dataset, "1.2.840.113619.5.2")
+        body = elements(dataset, implicit=True, little=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_array_equal(opened(meta + body), frames)
 
 
 @pytest.mark.filterwarnings("ignore:.*deflated as a whole")
@@ -369,6 +397,27 @@ def test_videos_are_refused_by_name(uid: str, name: str) -> None:
     file = file_of(dataset, uid)
     with pytest.raises(UnsupportedDicomError, match=rf"{name}.* does not hold single frames"):
         xr.open_dataset(file, engine="dicom")
+
+
+@pytest.mark.filterwarnings("ignore:.*deflated as a whole")
+@pytest.mark.parametrize(
+    ("uid", "is_deflated"),
+    [
+        (f"{UID}.4.94", False),
+        (f"{UID}.4.95", True),
+        (f"{UID}.4.204", False),
+        (f"{UID}.4.205", True),
+    ],
+)
+def test_pixels_on_another_server_are_refused_by_name(uid: str, is_deflated: bool) -> None:
+    dataset = image(frames_of(8, 3))
+    dataset.PixelDataProviderURL = "http://images.example/1"
+    body = elements(dataset, implicit=False, little=True)
+    if is_deflated:
+        deflater = zlib.compressobj(wbits=-15)
+        body = deflater.compress(body) + deflater.flush()
+    with pytest.raises(UnsupportedDicomError, match=r"JPIP.* does not hold single frames"):
+        xr.open_dataset(meta_of(dataset, uid) + body, engine="dicom")
 
 
 def test_fragments_that_nothing_assigns_to_frames() -> None:

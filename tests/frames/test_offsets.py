@@ -17,6 +17,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from support.encoded_objects import image, opened, part10, wait
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
+from xarray_dicom.frames.framing import unwrap
 from xarray_dicom.frames.offsets import (
     ExactOffsets,
     FrameOffsets,
@@ -24,8 +25,8 @@ from xarray_dicom.frames.offsets import (
     NativeOffsets,
     SingleFrame,
     find_offsets,
-    scan,
 )
+from xarray_dicom.frames.scan import Scan
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.pixel_format import PixelFormat
@@ -37,7 +38,7 @@ ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def pixel_format(syntax: str, rows: int = 4, columns: int = 5, bits: int = 16) -> PixelFormat:
-    return PixelFormat(syntax, rows, columns, 1, bits, bits, bits - 1, 0, "MONOCHROME2")
+    return PixelFormat(syntax, rows, columns, 1, bits, bits, 0, "MONOCHROME2")
 
 
 def item(payload: bytes) -> bytes:
@@ -83,13 +84,13 @@ def located(
 def scanned(content: bytes, n_frames: int, syntax: str = JPEGBaseline8Bit) -> ItemOffsets:
     source = opened(content)
     header = wait(read_header(source))
-    return wait(scan(source, header, n_frames, pixel_format(syntax)))
+    return wait(Scan(source, header, n_frames, pixel_format(syntax)).finish())
 
 
 def frame_bytes(offsets: FrameOffsets, content: bytes, frame: int) -> bytes:
-    spans = offsets.spans(np.array([frame]))
+    spans = offsets.byte_ranges(np.array([frame]))
     start, length = int(spans.offset[0]), int(spans.length[0])
-    return bytes(offsets.codestream(content[start : start + length]))
+    return bytes(unwrap(offsets.framing, content[start : start + length]))
 
 
 def assert_frames(offsets: FrameOffsets | None, content: bytes, frames: list[bytes]) -> None:
@@ -201,7 +202,7 @@ def test_single_frame_needs_no_table_and_no_request() -> None:
 @pytest.mark.parametrize(("in_flight", "frames_per"), [(1, 1), (8, 1), (8, 3)])
 def test_scan(monkeypatch: pytest.MonkeyPatch, block: int, in_flight: int, frames_per: int) -> None:
     monkeypatch.setattr(scan_module, "BLOCK", block)
-    monkeypatch.setattr(scan_module, "IN_FLIGHT", in_flight)
+    monkeypatch.setattr(scan_module, "BLOCKS_IN_FLIGHT", in_flight)
     for marker in (b"\xff\xd8\xff", b"\xff\x4f\xff\x51"):
         frames = even(codestreams(160, marker))[10:]
         content = encapsulated(wrapped(frames, frames_per, has_bot=False), 150)
@@ -212,12 +213,12 @@ def test_scan(monkeypatch: pytest.MonkeyPatch, block: int, in_flight: int, frame
 
 def test_scan_skips_what_lies_inside_large_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "BLOCK", 1000)
-    monkeypatch.setattr(scan_module, "IN_FLIGHT", 2)
+    monkeypatch.setattr(scan_module, "BLOCKS_IN_FLIGHT", 2)
     frames = [b"\xff\xd8\xff\xe0" + bytes(50000) for _ in range(10)]
     source = RecordingSource(opened(encapsulated(wrapped(frames, has_bot=False), 10)))
     header = replace(wait(read_header(source)), head=b"")
     source.clear()
-    offsets = wait(scan(source, header, 10, pixel_format(JPEGBaseline8Bit)))
+    offsets = wait(Scan(source, header, 10, pixel_format(JPEGBaseline8Bit)).finish())
     assert offsets.edges.size == 11
     assert source.bytes_read < 100_000
 
@@ -257,8 +258,8 @@ def test_truncated_last_frame_raises_when_read() -> None:
     with pytest.warns(DicomWarning, match="ends at byte .* before its delimiter"):
         offsets = scanned(content, 9)
     assert [frame_bytes(offsets, content, n) for n in range(8)] == frames[:8]
-    with pytest.raises(CorruptDicomError, match="frame 9 are missing"):
-        offsets.spans(np.array([8]))
+    with pytest.raises(CorruptDicomError, match="frame 9: its bytes are missing"):
+        offsets.byte_ranges(np.array([8]))
 
 
 def test_missing_frames_raise_when_read() -> None:
@@ -268,8 +269,8 @@ def test_missing_frames_raise_when_read() -> None:
         offsets = scanned(content, 8)
     for copy in (offsets, pickle.loads(pickle.dumps(offsets))):
         assert frame_bytes(copy, content, 5) == frames[5]
-        with pytest.raises(CorruptDicomError, match="frame 7 is missing"):
-            copy.spans(np.array([2, 6]))
+        with pytest.raises(CorruptDicomError, match="frame 7: it is missing"):
+            copy.byte_ranges(np.array([2, 6]))
 
 
 def test_damage_between_items_loses_what_follows() -> None:
@@ -310,7 +311,7 @@ def test_native_frames_bit_for_bit(rows: int, columns: int, n_frames: int, bits:
     header = wait(read_header(source))
     offsets = wait(find_offsets(source, header, n_frames, layout))
     assert isinstance(offsets, NativeOffsets)
-    spans = pickle.loads(pickle.dumps(offsets)).spans(np.arange(n_frames)[::-1])
+    spans = pickle.loads(pickle.dumps(offsets)).byte_ranges(np.arange(n_frames)[::-1])
     for k, frame in enumerate(frames[::-1]):
         start, length, bit = (int(column[k]) for column in (spans.offset, spans.length, spans.bit))
         found = np.frombuffer(content[start : start + length], np.uint8)
@@ -340,10 +341,10 @@ def test_truncated_native_frames_raise_when_read() -> None:
         offsets = native(content, 3)
     assert offsets is not None
     assert frame_bytes(offsets, content, 1) == image().PixelData[40:80]
-    with pytest.raises(CorruptDicomError, match="frame 3 are missing"):
-        offsets.spans(np.array([0, 2]))
+    with pytest.raises(CorruptDicomError, match="frame 3: its bytes are missing"):
+        offsets.byte_ranges(np.array([0, 2]))
     with pytest.raises(IndexError):
-        offsets.spans(np.array([3]))
+        offsets.byte_ranges(np.array([3]))
 
 
 @pytest.mark.parametrize("n_frames", [2**31, 10**6])
@@ -365,8 +366,8 @@ def test_a_million_frames_pickle_small() -> None:
     length = rng.normal(20000, 4000, 10**6).astype(np.int64).clip(500)
     offset = 5000 + np.append(0, np.cumsum(length + 8 + length % 2)[:-1])
     end = int(offset[-1] + length[-1])
-    exact = ExactOffsets.of("here", offset, length, end)
-    run = ItemOffsets("here", np.append(offset - 8, end), 10**6, end)
+    exact = ExactOffsets.from_lengths(offset, length, end)
+    run = ItemOffsets(np.append(offset - 8, end), 10**6, end)
     assert exact.offset.nbytes + exact.length.nbytes <= 12 * 10**6
     some = rng.integers(0, 10**6, 1000)
     for offsets in (exact, run):
@@ -375,8 +376,8 @@ def test_a_million_frames_pickle_small() -> None:
         copy = pickle.loads(packed)
         assert pickle.dumps(copy) == packed
         for one, other in zip(
-            (offsets.spans(some).offset, offsets.spans(some).length),
-            (copy.spans(some).offset, copy.spans(some).length),
+            (offsets.byte_ranges(some).offset, offsets.byte_ranges(some).length),
+            (copy.byte_ranges(some).offset, copy.byte_ranges(some).length),
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)

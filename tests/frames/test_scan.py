@@ -19,7 +19,10 @@ import xarray_dicom
 from support.encoded_objects import wait
 from support.scanned_objects import Gated, encapsulated, jpeg, scan_of, value_of
 from xarray_dicom.errors import CorruptDicomError, DicomWarning
-from xarray_dicom.frames.offsets import ItemOffsets, Passing, Scan
+from xarray_dicom.frames.framing import unwrap
+from xarray_dicom.frames.offsets import ItemOffsets
+from xarray_dicom.frames.scan import Scan
+from xarray_dicom.frames.source import EncodedFrames
 from xarray_dicom.runtime import MEMORY_BUDGET, runtime
 
 scan_module = importlib.import_module("xarray_dicom.frames.scan")
@@ -42,7 +45,7 @@ def no_budget_is_lost() -> Iterator[None]:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few items, so that small objects take many."""
     monkeypatch.setattr(scan_module, "BLOCK", 4096)
-    monkeypatch.setattr(scan_module, "LEAST", 1024)
+    monkeypatch.setattr(scan_module, "SMALLEST_BLOCK", 1024)
     monkeypatch.setattr(scan_module, "PROBE", 64)
 
 
@@ -56,14 +59,11 @@ def streamed(scan: Scan, frames: Any, limit: int = MEMORY_BUDGET) -> dict[int, b
     return wait(asyncio.wait_for(take(scan, frames, limit), SECONDS))
 
 
-def frames_in(passing: Passing) -> Iterator[tuple[int, bytes]]:
-    spans = passing.offsets.spans(passing.frames)
-    for frame, offset, length in zip(
-        passing.frames.tolist(), spans.offset.tolist(), spans.length.tolist(), strict=True
-    ):
-        start = offset - passing.offset
-        assert 0 <= start <= len(passing.content) - length
-        yield frame, bytes(passing.offsets.codestream(passing.content[start : start + length]))
+def frames_in(batch: EncodedFrames) -> Iterator[tuple[int, bytes]]:
+    for position, frame in enumerate(batch.numbers.tolist()):
+        start, length = int(batch.start[position]), int(batch.length[position])
+        assert 0 <= start <= len(batch.content) - length
+        yield frame, bytes(batch.codestream(position))
 
 
 async def take(scan: Scan, frames: Any, limit: int = MEMORY_BUDGET) -> dict[int, bytes]:
@@ -77,16 +77,16 @@ async def take(scan: Scan, frames: Any, limit: int = MEMORY_BUDGET) -> dict[int,
                     assert frame not in found
                     found[frame] = blob
             finally:
-                passing.lease.release()
-        left = stream.left.tolist()
+                passing.release()
+        left = stream.to_fetch.tolist()
     assert sorted([*found, *left]) == wanted.tolist()
     return found
 
 
 def in_file(offsets: ItemOffsets, content: bytes, frame: int) -> bytes:
-    spans = offsets.spans(np.array([frame]))
+    spans = offsets.byte_ranges(np.array([frame]))
     start, length = int(spans.offset[0]), int(spans.length[0])
-    return bytes(offsets.codestream(content[start : start + length]))
+    return bytes(unwrap(offsets.framing, content[start : start + length]))
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -97,7 +97,7 @@ def test_what_is_near_the_start_costs_the_same_however_large_the_object() -> Non
         content = encapsulated(value_of(payloads), n_frames)
         scan, source = scan_of(content, n_frames)
         wait(scan.reach(20))
-        assert 20 < scan.n_found < 60
+        assert 20 < scan.n_located < 60
         for frame in (0, 20):
             assert in_file(scan.offsets(), content, frame) == payloads[frame]
         costs.append((source.bytes_read, len(source.requests)))
@@ -112,7 +112,7 @@ def test_a_scan_goes_on_where_it_stopped() -> None:
     scan, source = scan_of(content, 800)
     for frame in (5, 3, 100, 101, 500, 20):
         wait(scan.reach(frame))
-        assert scan.n_found > frame
+        assert scan.n_located > frame
         assert in_file(scan.offsets(), content, frame) == payloads[frame]
     known = source.bytes_read
     wait(scan.reach(499))
@@ -154,7 +154,7 @@ def test_any_frames_in_any_blocks(
     content = encapsulated(value_of(payloads), len(sizes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan_module, "BLOCK", block)
-        patch.setattr(scan_module, "LEAST", max(32, block // 4))
+        patch.setattr(scan_module, "SMALLEST_BLOCK", max(32, block // 4))
         patch.setattr(scan_module, "PROBE", 32)
         scan, source = scan_of(content, len(sizes))
         first = streamed(scan, wanted[0], limit)
@@ -202,9 +202,9 @@ def test_one_who_comes_late_gets_what_is_still_to_pass() -> None:
 
     async def late() -> tuple[dict[int, bytes], dict[int, bytes]]:
         early = asyncio.create_task(take(scan, range(600)))
-        while not scan.n_found:
+        while not scan.n_located:
             await asyncio.sleep(0)
-        known = scan.n_found
+        known = scan.n_located
         found = await take(scan, range(600))
         assert set(found) >= set(range(known + 1, 600))
         return await early, found
@@ -268,7 +268,7 @@ def test_frames_given_early_are_withdrawn_when_the_end_contradicts_them() -> Non
     for _ in range(2):
         with pytest.raises(CorruptDicomError, match="220 fragments hold 200 frames"):
             wait(scan.finish())
-        assert scan.n_found == 0
+        assert scan.n_located == 0
         read = source.bytes_read
         with pytest.raises(CorruptDicomError, match="220 fragments hold 200 frames"):
             wait(scan.reach(3))
@@ -285,8 +285,8 @@ def test_a_truncated_object_gives_what_is_there() -> None:
     with pytest.warns(DicomWarning, match="before its delimiter"):
         found = streamed(scan, range(100))
     assert found == dict(enumerate(payloads[:99]))
-    with pytest.raises(CorruptDicomError, match="frame 100 are missing"):
-        scan.offsets().spans(np.array([99]))
+    with pytest.raises(CorruptDicomError, match="frame 100: its bytes are missing"):
+        scan.offsets().byte_ranges(np.array([99]))
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -303,7 +303,7 @@ def test_a_failed_request_fails_who_waits_and_the_next_goes_on() -> None:
     *failed, reached = wait(asyncio.wait_for(together(), SECONDS))
     assert [str(error) for error in failed] == [f"{source.location}: the line is cut"] * 3
     assert reached is None
-    known = scan.n_found
+    known = scan.n_located
     assert known > 100
     source.broken_from = None
     source.clear()
@@ -320,11 +320,11 @@ def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
     source.delay = 0.002
 
     async def main() -> ItemOffsets:
-        for n_found in (0, 50, 300):
+        for n_located in (0, 50, 300):
             first = asyncio.create_task(take(scan, range(600)))
-            while scan.n_found < n_found:
+            while scan.n_located < n_located:
                 await asyncio.sleep(0)
-            other = asyncio.create_task(scan.reach(n_found + 100))
+            other = asyncio.create_task(scan.reach(n_located + 100))
             first.cancel()
             await asyncio.wait([first])
             assert first.cancelled()
@@ -344,7 +344,7 @@ def test_a_scan_that_nobody_waits_for_stops() -> None:
 
     async def main() -> None:
         waiting = asyncio.create_task(take(scan, range(2000)))
-        while scan.n_found < 50:
+        while scan.n_located < 50:
             await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -456,7 +456,7 @@ def test_who_is_to_remember_is_told_once_before_anybody_hears() -> None:
         await asyncio.sleep(0.01)
         told.append(offsets)
 
-    scan, _ = scan_of(encapsulated(value_of(payloads), 50), 50, found=remember)
+    scan, _ = scan_of(encapsulated(value_of(payloads), 50), 50, on_located=remember)
     streamed(scan, range(50))
     assert len(told) == 1
     assert wait(scan.finish()) is told[0]
@@ -464,7 +464,7 @@ def test_who_is_to_remember_is_told_once_before_anybody_hears() -> None:
 
 
 def frames_of(connection: Any, scan: Scan) -> None:
-    connection.send((scan.n_found, streamed(scan, [5, 590])))
+    connection.send((scan.n_located, streamed(scan, [5, 590])))
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -474,7 +474,7 @@ def test_a_forked_child_scans_for_itself() -> None:
     scan, source = scan_of(encapsulated(value_of(payloads), 600), 600)
     source.delay = 0.01
     begun = asyncio.run_coroutine_threadsafe(take(scan, range(600)), runtime().loop)
-    while scan.n_found < 20:
+    while scan.n_located < 20:
         pass
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()

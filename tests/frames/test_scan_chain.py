@@ -13,7 +13,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from support.scanned_objects import DELIMITER, item, jpeg, value_of
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.frames.offsets.byte_ranges import strip_items
+from xarray_dicom.frames.framing import join_fragments
 from xarray_dicom.frames.offsets.item_chain import TRAIL, Chain, frame_edges
 
 J2K = b"\xff\x4f\xff\x51" + b"a" * 20 + b"\xff\xd9"
@@ -45,7 +45,7 @@ def followed(value: bytes, chain: Chain, cuts: list[int] | None = None) -> Chain
 
 
 def frame(value: bytes, edges: np.ndarray, number: int) -> bytes:
-    return bytes(strip_items(value[edges[number] : edges[number + 1]], "here"))
+    return bytes(join_fragments(value[edges[number] : edges[number + 1]]))
 
 
 @settings(max_examples=300, deadline=None)
@@ -82,7 +82,7 @@ def test_the_end_never_contradicts_what_was_certain(
         # The last of them may go on in what follows.
         assert chain.whole >= len(first) - 1
     try:
-        edges = frame_edges(chain, n_frames, syntax, "here")
+        edges = frame_edges(chain, n_frames, syntax)
     except CorruptDicomError:
         return
     for number in range(min(chain.whole, n_frames)):
@@ -118,7 +118,7 @@ def test_padding_that_no_length_counts() -> None:
     value = item(b"") + b"".join(item(jpeg(n, 21)) + b"\0" for n in range(4)) + DELIMITER
     chain = followed(value, Chain.at(0, 4, JPEGBaseline8Bit), [40, 60, 61, 62, 63, 64, 90])
     assert (chain.closed, chain.whole) == (True, 4)
-    edges = frame_edges(chain, 4, JPEGBaseline8Bit, "here")
+    edges = frame_edges(chain, 4, JPEGBaseline8Bit)
     assert [frame(value, edges, n) for n in range(4)] == [jpeg(n, 21) for n in range(4)]
 
 
@@ -126,7 +126,7 @@ def test_edges_of_a_part() -> None:
     payloads = [jpeg(n, 20 + 2 * n) for n in range(6)]
     value = value_of(payloads)
     chain = followed(value, Chain.at(0, 6, JPEGBaseline8Bit))
-    whole = frame_edges(chain, 6, JPEGBaseline8Bit, "here")
+    whole = frame_edges(chain, 6, JPEGBaseline8Bit)
     np.testing.assert_array_equal(chain.edges(0, 5), whole)
     np.testing.assert_array_equal(chain.edges(2, 4), whole[2:6])
     assert chain.mean_length() == (whole[-1] - whole[0]) / 6

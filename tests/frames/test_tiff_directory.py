@@ -23,12 +23,14 @@ from support.encoded_objects import image, opened, part10, wait
 from support.generate.dual import Page, dual_file, tiles
 from support.generate.slide import slide
 from xarray_dicom.errors import DicomWarning
-from xarray_dicom.frames.offsets import ExactOffsets, FrameOffsets, find_offsets, scan
+from xarray_dicom.frames.framing import unwrap
+from xarray_dicom.frames.offsets import ExactOffsets, FrameOffsets, find_offsets
+from xarray_dicom.frames.scan import Scan
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage import RecordingSource
 
-FORMAT = PixelFormat(JPEGBaseline8Bit, 4, 5, 1, 8, 8, 7, 0, "MONOCHROME2")
+FORMAT = PixelFormat(JPEGBaseline8Bit, 4, 5, 1, 8, 8, 0, "MONOCHROME2")
 KINDS = [(False, "<"), (False, ">"), (True, "<"), (True, ">")]
 
 
@@ -56,13 +58,13 @@ def located(
 
 def scanned(content: bytes, n_frames: int) -> FrameOffsets:
     source = opened(content)
-    return wait(scan(source, wait(read_header(source)), n_frames, FORMAT))
+    return wait(Scan(source, wait(read_header(source)), n_frames, FORMAT).finish())
 
 
 def read_frames(offsets: FrameOffsets, content: bytes) -> list[bytes]:
-    spans = offsets.spans(np.arange(offsets.n_frames))
+    spans = offsets.byte_ranges(np.arange(offsets.n_frames))
     pairs = zip(spans.offset.tolist(), spans.length.tolist(), strict=True)
-    return [bytes(offsets.codestream(content[start : start + size])) for start, size in pairs]
+    return [bytes(unwrap(offsets.framing, content[start : start + size])) for start, size in pairs]
 
 
 @pytest.mark.parametrize(("big", "byte_order"), KINDS)
@@ -106,7 +108,7 @@ def test_tifffile_sees_the_same_tiles(big: bool, byte_order: str) -> None:
         wanted = tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts
     offsets, _ = located(both, n_frames)
     assert offsets is not None
-    spans = offsets.spans(np.arange(n_frames))
+    spans = offsets.byte_ranges(np.arange(n_frames))
     assert (tuple(spans.offset.tolist()), tuple(spans.length.tolist())) == wanted
 
 

@@ -129,14 +129,14 @@ class TestSections:
 
 
 OFFSETS = [
-    NativeOffsets("here", 7, 1000, 8 * 512, 5000),
-    NativeOffsets("here", 7, 1000, 8 * 512, 5000, 16),
-    ExactOffsets.of("here", np.array([50, 208, 300]), np.array([150, 80, 7]), 400, "tiff"),
+    NativeOffsets(7, 1000, 8 * 512, 5000),
+    NativeOffsets(7, 1000, 8 * 512, 5000, 16),
+    ExactOffsets.from_lengths(np.array([50, 208, 300]), np.array([150, 80, 7]), 400, "tiff"),
     # Frames in any order, with one of more than 4 GiB.
-    ExactOffsets.of("here", np.array([2**40, 8]), np.array([2**33, 5]), 2**41),
-    ItemOffsets("here", np.array([10, 30, 70, 71]), 3, 100),
-    ItemOffsets("here", np.array([10, 30]), 3, 100),
-    SingleFrame("here", 10, 300),
+    ExactOffsets.from_lengths(np.array([2**40, 8]), np.array([2**33, 5]), 2**41),
+    ItemOffsets(np.array([10, 30, 70, 71]), 3, 100),
+    ItemOffsets(np.array([10, 30]), 3, 100),
+    SingleFrame(10, 300),
 ]
 
 
@@ -154,7 +154,7 @@ class TestOffsets:
 
     def test_offsets_of_some_frames_are_not_kept(self) -> None:
         with pytest.raises(RecordError):
-            write_offsets(ItemOffsets("here", np.array([5, 9]), 10, 100, 4), Sections())
+            write_offsets(ItemOffsets(np.array([5, 9]), 10, 100, 4), Sections())
 
 
 def _state(offsets: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from test_header import rich_image
 
 from support.encoded_objects import SEQUENCE_DELIMITER, opened, part10, wait
 from xarray_dicom.errors import DicomError
+from xarray_dicom.frames.framing import unwrap
 from xarray_dicom.frames.offsets import find_offsets, scan
 from xarray_dicom.parsing.columns import read_columns
 from xarray_dicom.parsing.header import complete_header, read_header
@@ -56,13 +57,13 @@ def read_all(content: bytes) -> None:
     wait(complete_header(source))
     if header.per_frame is not None:
         read_columns(header.per_frame, PATHS, 3)
-    layout = PixelFormat(header.transfer_syntax, 4, 5, 1, 16, 16, 15, 0, "MONOCHROME2")
+    layout = PixelFormat(header.transfer_syntax, 4, 5, 1, 16, 16, 0, "MONOCHROME2")
     offsets = wait(find_offsets(source, header, 3, layout))
     offsets = offsets or wait(scan(source, header, 3, layout))
-    spans = offsets.spans(np.arange(3))
+    spans = offsets.byte_ranges(np.arange(3))
     whole = content if header.inflated is None else header.inflated
     for start, length in zip(spans.offset.tolist(), spans.length.tolist(), strict=True):
-        offsets.codestream(whole[start : start + length])
+        unwrap(offsets.framing, whole[start : start + length])
 
 
 def read_or_refuse(content: bytes) -> None:

@@ -43,7 +43,7 @@ PATHS = {INDEX: "UL", POSITION: "DS", NUMBER: "US", LABEL: "LO", STACK: "SH", UI
 
 FORMS = ["explicit", "undefined", "mixed"]
 
-MEASURE = Path(__file__).parents[2] / "benchmarks" / "measure_opening.py"
+MEASURE = Path(__file__).parents[2] / "benchmarks" / "opening_memory.py"
 
 
 def varied_item(frame: int, rng: random.Random) -> Dataset:
@@ -284,4 +284,4 @@ def test_memory_of_opening(undefined: bool, tmp_path: Path) -> None:
     header = large.stat().st_size
     assert header > 15e6
     assert found["peak"] < 3 * header + 2**20
-    assert found["kept"] < 24 * 40_000 + 2**20
+    assert found["retained"] < 24 * 40_000 + 2**20

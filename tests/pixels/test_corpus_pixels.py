@@ -14,7 +14,8 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
-from xarray_dicom.pixels import PixelFormat, decode_frame
+from support.decoding import decode_frame
+from xarray_dicom.pixels import PixelFormat
 
 CORPUS = Path(__file__).resolve().parents[2] / "../shared/data"
 KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -57,7 +58,6 @@ def pixel_format(dataset: pydicom.Dataset) -> PixelFormat:
         samples=dataset.SamplesPerPixel,
         bits_allocated=dataset.BitsAllocated,
         bits_stored=dataset.get("BitsStored", dataset.BitsAllocated),
-        high_bit=dataset.get("HighBit", dataset.BitsAllocated - 1),
         pixel_representation=dataset.get("PixelRepresentation", 0),
         photometric=dataset.PhotometricInterpretation,
         planar=dataset.get("PlanarConfiguration", 0) or 0,

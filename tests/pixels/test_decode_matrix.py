@@ -15,7 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder, get_encoder
 from pydicom.uid import UID
 
-from xarray_dicom.pixels import PixelFormat, decode_frame, decode_native_run
+from support.decoding import decode_frame
+from xarray_dicom.pixels import PixelFormat, decode_native_run
 
 ROWS, COLUMNS = 34, 46
 
@@ -60,7 +61,6 @@ def pixel_format(
         samples=samples,
         bits_allocated=allocated,
         bits_stored=stored,
-        high_bit=stored - 1,
         pixel_representation=signed,
         photometric=photometric or ("RGB" if samples == 3 else "MONOCHROME2"),
         planar=planar,

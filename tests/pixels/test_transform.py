@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom.sr.coding import CodedConcept
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydicom.data import get_testdata_file
@@ -22,7 +22,6 @@ from xarray_dicom.pixels.modality import (
     fraction_transform,
     modality_transform,
     real_world_mapping,
-    real_world_transform,
 )
 from xarray_dicom.pixels.transform import (
     Fraction,
@@ -249,8 +248,7 @@ def test_real_world_value_equals_highdicom(slope: float, intercept: float, doubl
     expected = image.get_frame(
         1, dtype=np.float32, apply_real_world_transform=True, apply_presentation_lut=False
     )
-    transform = real_world_transform(image, stored.dtype)
-    assert transform is not None
+    transform = real_world_mapping(item, stored.dtype)
     np.testing.assert_array_equal(transform.apply(stored, 0), expected)
 
 
@@ -265,9 +263,8 @@ def test_parametric_map_from_elsewhere() -> None:
         if "RealWorldValueMappingSequence" in groups
     ]
     stored = dataset.pixel_array
-    transform = real_world_transform(dataset, stored.dtype, items)
-    assert transform is not None
     mapped = dataset.SharedFunctionalGroupsSequence[0].get("RealWorldValueMappingSequence") or items
+    transform = real_world_mapping(mapped[0], stored.dtype)
     expected = stored * np.float32(mapped[0].RealWorldValueSlope)
     expected = expected + np.float32(mapped[0].RealWorldValueIntercept)
     frame = stored if stored.ndim == 2 else stored[0]
@@ -295,11 +292,9 @@ def test_real_world_table() -> None:
     np.testing.assert_array_equal(transform.apply(stored, 0), expected)
 
 
-def test_mappings_of_frames_are_kept_once() -> None:
-    items = [mapping(s, 0.0, 0, 100, True) for s in (1.0, 2.0, 1.0, 1.0)]
-    transform = real_world_transform(Dataset(), UINT16, items)
-    assert isinstance(transform, PerFrame)
-    assert len(transform.transforms) == 2
+def test_frames_share_mappings() -> None:
+    mappings = tuple(real_world_mapping(mapping(s, 0.0, 0, 100, True), UINT16) for s in (1.0, 2.0))
+    transform = PerFrame(mappings, (0, 1, 0, 0))
     stored = np.array([10], np.uint16)
     assert [transform.apply(stored, frame)[0] for frame in range(4)] == [10, 20, 10, 10]
 
@@ -336,6 +331,7 @@ EVERY: list[Transform] = [
 
 
 @pytest.mark.parametrize("transform", EVERY, ids=lambda t: type(t).__name__)
+@settings(deadline=None)
 @given(
     stored=hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2)),
     frame=st.integers(0, 1),

@@ -129,22 +129,22 @@ def watch() -> None:
     """Count from now on in this process how many threads decode at a time."""
     from xarray_dicom.reading import reader
 
-    draw, gauge = reader.draw, Gauge()
+    decode_share, gauge = reader.decode_share, Gauge()
 
     def watched(*args: Any) -> None:
         with gauge:
             time.sleep(0.002)
-            draw(*args)
+            decode_share(*args)
 
-    reader.draw = watched  # type: ignore[assignment]
-    reader.gauge, reader.unwatched = gauge, draw  # type: ignore[attr-defined]
+    reader.decode_share = watched  # type: ignore[assignment]
+    reader.gauge, reader.unwatched = gauge, decode_share  # type: ignore[attr-defined]
 
 
 def most() -> int:
     """The most threads that decoded at a time, and an end to counting."""
     from xarray_dicom.reading import reader
 
-    reader.draw = reader.unwatched  # type: ignore[attr-defined]
+    reader.decode_share = reader.unwatched  # type: ignore[attr-defined]
     found: int = reader.gauge.most  # type: ignore[attr-defined]
     return found
 

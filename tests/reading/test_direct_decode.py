@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import imagecodecs
@@ -74,19 +75,20 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     outputs: list[Pixels] = []
     found: list[bool] = []
 
-    class Watched(reader.Canvas):
+    class Watched(reader.Output):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             outputs.append(self.pixels)
 
     class Recording(FrameDecoder):
-        def decode(self, codestream: Any, **options: Any) -> Any:
-            decoded = super().decode(codestream, **options)
+        def decode_frame(self, codestream: Any, **options: Any) -> Any:
+            decoded = super().decode_frame(codestream, **options)
             found.append(not np.shares_memory(decoded, outputs[-1]))
             return decoded
 
-    monkeypatch.setattr(reader, "Canvas", Watched)
+    monkeypatch.setattr(reader, "Output", Watched)
     monkeypatch.setattr(decode, "FrameDecoder", Recording)
+    monkeypatch.setattr(decode, "_threads", threading.local())
     return found
 
 

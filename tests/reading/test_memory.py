@@ -13,7 +13,7 @@ import pytest
 
 from support.generate.slide import big_slide_repeating
 
-MEASURE = Path(__file__).parents[2] / "benchmarks" / "measure_memory.py"
+MEASURE = Path(__file__).parents[2] / "benchmarks" / "reading_memory.py"
 LIMIT = 64 * 2**20
 
 

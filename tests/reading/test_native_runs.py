@@ -155,7 +155,7 @@ def test_selections_of_runs(data: st.DataObject, kind: str, n: int, seed: int) -
     for axis, pick in enumerate(key):
         expected = expected[(slice(None),) * axis + (pick,)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "RUN_BYTES", data.draw(st.sampled_from([1, 60, 2**20])))
+        patch.setattr(decode, "NATIVE_RUN", data.draw(st.sampled_from([1, 60, 2**20])))
         patch.setattr(decode, "LEAST_SHARE", data.draw(st.sampled_from([1, 2**20])))
         small = RequestSizing(largest=data.draw(st.sampled_from([1, 30, 2**20])))
         patch.setattr("xarray_dicom.storage.file_source.RequestSizing", lambda: small)

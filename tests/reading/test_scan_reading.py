@@ -245,7 +245,7 @@ def test_a_truncated_slide_reads_as_far_as_it_goes() -> None:
     with (
         pytest.warns(UserWarning, match="before its delimiter"),
         pytest.warns(UserWarning, match="of 256 frames are stored"),
-        pytest.raises(CorruptDicomError, match=r"frame \d+ (is|are) missing|bytes of frame"),
+        pytest.raises(CorruptDicomError, match=r"frame \d+: (it is|its bytes are) missing"),
     ):
         image.copy().values  # noqa: B018
     np.testing.assert_array_equal(image[top, left].copy().values, expected(top, left))
@@ -314,11 +314,11 @@ def test_what_a_scan_finds_is_remembered_once() -> None:
         remembered.append(offsets)
         raise OSError("the disk is full")
 
-    instance.remember_with(remember)
+    instance.on_located(remember)
     offsets = run(instance.locate(3))
     assert not remembered
     assert not instance.has_offsets
-    offsets.spans(np.arange(4))
+    offsets.byte_ranges(np.arange(4))
     whole = run(instance.frame_offsets())
     assert remembered == [whole]
     assert run(instance.frame_offsets()) is whole
@@ -332,14 +332,14 @@ def test_a_pickle_completes_the_scan() -> None:
     async def remember(offsets: FrameOffsets) -> None:
         await asyncio.sleep(0)
 
-    instance.remember_with(remember)
+    instance.on_located(remember)
     run(instance.locate(3))
     copy = pickle.loads(pickle.dumps(instance))
     assert copy.has_offsets
     frames = np.arange(instance.n_frames)
     for one, other in zip(
-        (run(copy.frame_offsets()).spans(frames).offset, run(copy.frame_offsets()).n_frames),
-        (run(instance.frame_offsets()).spans(frames).offset, instance.n_frames),
+        (run(copy.frame_offsets()).byte_ranges(frames).offset, run(copy.frame_offsets()).n_frames),
+        (run(instance.frame_offsets()).byte_ranges(frames).offset, instance.n_frames),
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)

@@ -6,17 +6,13 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from xarray_dicom import runtime as runtime_module
 from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage.clients.chained import Turns
 
 SECONDS = 30
 
 
-def test_one_at_a_time_whoever_drives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "DRIVE_INLINE", True)
+def test_one_at_a_time_whoever_drives() -> None:
     turns = Turns()
     inside = most = entered = 0
 
@@ -79,8 +75,7 @@ def test_a_turn_given_to_who_is_cancelled_is_passed_on() -> None:
     run(enter())
 
 
-def test_a_thread_waits_for_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_module, "DRIVE_INLINE", True)
+def test_a_thread_waits_for_the_loop() -> None:
     turns = Turns()
     taken, release = threading.Event(), threading.Event()
 

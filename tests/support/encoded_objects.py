@@ -13,7 +13,7 @@ from pydicom.filewriter import write_dataset, write_sequence_item
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import BytesSource
 
 T = TypeVar("T")
@@ -28,7 +28,12 @@ def opened(content: bytes) -> BytesSource:
 
 def wait(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run on the package's own loop."""
-    return run(coroutine)
+
+    async def main() -> T:
+        await enter_loop()
+        return await coroutine
+
+    return run(main())
 
 
 def part10(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:

@@ -126,7 +126,6 @@ def plain_instance(
         samples=3 if is_colour else 1,
         bits_allocated=bits,
         bits_stored=bits,
-        high_bit=bits - 1,
         pixel_representation=int(stored.kind == "i"),
         photometric=photometric,
         element="FloatPixelData" if stored.kind == "f" else "PixelData",

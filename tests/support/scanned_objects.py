@@ -100,5 +100,5 @@ def scan_of(
     assert whole.pixel is not None
     header = wait(read_header(source, first=whole.pixel.offset))
     source.clear()
-    layout = PixelFormat(syntax, 4, 5, 1, 16, 16, 15, 0, "MONOCHROME2")
+    layout = PixelFormat(syntax, 4, 5, 1, 16, 16, 0, "MONOCHROME2")
     return Scan(source, header, n_frames, layout, **options), source

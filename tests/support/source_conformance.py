@@ -213,6 +213,10 @@ class ByteSourceConformance:
         assert driven(source.read(1234, 100_000)) == CONTENT[1234:101_234]
         assert driven(source.read(7, 0)) == b""
         assert driven(unopened.read(1234, 10)) == CONTENT[1234:1244]
+        assert driven(source.read_many([(5, 3), (200_000, 9)])) == [
+            CONTENT[5:8],
+            CONTENT[200_000:200_009],
+        ]
         driven(source.verify())
         with pytest.raises(CorruptDicomError, match=str(len(CONTENT))) as caught:
             driven(source.read(len(CONTENT), 1))
@@ -236,8 +240,7 @@ class ByteSourceConformance:
         ):
             assert first_awaited(coroutine) is loop
 
-    def test_threads_read_at_once(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runtime_module, "DRIVE_INLINE", True)
+    def test_threads_read_at_once(self, place: Place) -> None:
         source = place.source("threads.dcm")
 
         def read(start: int) -> bool:

@@ -17,7 +17,7 @@ from pydicom.uid import UID, ParametricMapStorage, SegmentationStorage
 
 from xarray_dicom.accessor.headers import read_headers
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
-from xarray_dicom.frames.prefetch import EncodedFrames
+from xarray_dicom.frames.prefetch import PrefetchedFrames
 from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.runtime import run
 
@@ -30,17 +30,17 @@ LABEL_MAP_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
 class FrameSourceMixin:
     """Methods of the lazy kinds of image: encoded frames come from `encoded_frames`."""
 
-    encoded_frames: EncodedFrames
+    encoded_frames: PrefetchedFrames
     _stored: Pixels | None = None
 
     def get_raw_frame(self, frame_number: int, as_index: bool = False) -> bytes:
         """Return the encoded bytes of one frame, as `highdicom.Image.get_raw_frame` does."""
         index = frame_number if as_index else frame_number - 1
-        n_frames = self.encoded_frames.frames.n_frames
+        n_frames = self.encoded_frames.source.n_frames
         if not 0 <= index < n_frames:
             kind, first = ("index", 0) if as_index else ("number", 1)
             raise IndexError(
-                f"{self.encoded_frames.frames.location}: no frame has the {kind} "
+                f"{self.encoded_frames.source.location}: no frame has the {kind} "
                 f"{frame_number}; they run from {first} to {n_frames - 1 + first}"
             )
         return self.encoded_frames.read(index)
@@ -90,8 +90,8 @@ class FrameSourceMixin:
     def _prefetch(self, frame_numbers: Iterable[int] | None, as_indices: bool) -> Iterable[int]:
         first = 0 if as_indices else 1
         if frame_numbers is None:
-            frame_numbers = range(first, self.encoded_frames.frames.n_frames + first)
-        return self.encoded_frames.ahead(frame_numbers, lambda number: number - first)
+            frame_numbers = range(first, self.encoded_frames.source.n_frames + first)
+        return self.encoded_frames.prefetch(frame_numbers, lambda number: number - first)
 
     def _prefetch_placed(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options of a method that places frames, with these frames prefetched.
@@ -102,7 +102,10 @@ class FrameSourceMixin:
         name = "indices_iterator"
         if name not in options:
             return options
-        return {**options, name: self.encoded_frames.ahead(options[name], lambda entry: entry[0])}
+        return {
+            **options,
+            name: self.encoded_frames.prefetch(options[name], lambda entry: entry[0]),
+        }
 
 
 class LazyImage(FrameSourceMixin, highdicom.Image):
@@ -173,5 +176,5 @@ def open_with_highdicom(sources: Sequence[FrameSource]) -> LazyImage | LazySegme
             f"highdicom {highdicom.__version__} does not take this object: {error}",
             location=frames.location,
         ) from error
-    image.encoded_frames = EncodedFrames(frames)
+    image.encoded_frames = PrefetchedFrames(frames)
     return image

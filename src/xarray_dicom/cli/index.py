@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from xarray_dicom.cli.arguments import Commands, add_objects, storage_options
 from xarray_dicom.cli.text import one_line
 from xarray_dicom.errors import DicomError
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.index_cache import learn, recall
 from xarray_dicom.index_cache.cache import SIDECAR, BlobCache, cache_to_fill
 from xarray_dicom.index_cache.checksummed import SUFFIX
+from xarray_dicom.instance import Instance
 from xarray_dicom.opening import FIRST_OF_MANY
 from xarray_dicom.progress import Progress, progress
 from xarray_dicom.runtime import enter_loop, run
@@ -158,6 +160,7 @@ async def _index(jobs: Sequence[Job], arguments: argparse.Namespace, tally: Tall
     queue = iter(jobs)
     with progress(len(jobs), "indexing", "object") as bar:
         workers = min(arguments.jobs, len(jobs))
+        await enter_loop()
         await asyncio.gather(*(_work(queue, arguments.scan, tally, bar) for _ in range(workers)))
 
 
@@ -213,7 +216,7 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
         If it can't be opened or recorded.
     """
     opened = await recall(source, cache)
-    if opened is not None and (opened.frames.has_offsets or not scan):
+    if opened is not None and (_is_located(opened) or not scan):
         return False
     if opened is None:
         opened, recorded = await learn(source, cache, first=FIRST_OF_MANY)
@@ -223,6 +226,12 @@ async def _index_one(source: ByteSource, cache: BlobCache, scan: bool) -> bool:
                 "arranged by something that is not to be kept",
                 location=source.location,
             )
-    if scan:
+    if scan and isinstance(opened.frames, ScannedFrames):
         await opened.frames.frame_offsets()
     return True
+
+
+def _is_located(opened: Instance) -> bool:
+    """Return True if the offsets of all frames are known without a scan."""
+    frames = opened.frame_source
+    return not isinstance(frames, ScannedFrames) or frames.has_offsets

@@ -18,6 +18,7 @@ from xarray_dicom.dataset import HANDLE, Handle
 from xarray_dicom.errors import DicomError, DicomWarning
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import ExactOffsets, ItemOffsets, NativeOffsets, SingleFrame
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.index_cache.checksummed import SUFFIX
 from xarray_dicom.opening import OpenOptions, open_images
@@ -195,7 +196,7 @@ def _frames(image: Image) -> str:
 
 
 def _offset_table(frames: FrameSource) -> str:
-    if not isinstance(frames, IndexedFrames):
+    if not isinstance(frames, IndexedFrames | ScannedFrames):
         return "none: frames come by number"
     if isinstance(frames.source, InflatedSource):
         return "none: deflated as a whole"

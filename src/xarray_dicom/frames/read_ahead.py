@@ -1,4 +1,4 @@
-"""Blocks of an object on their way, ahead of whoever goes through them."""
+"""Consecutive blocks of an object, requested before they are needed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from xarray_dicom.frames.offsets.pixel_data import PixelValue
-from xarray_dicom.frames.scan_stream import Lease
-from xarray_dicom.runtime import runtime
+from xarray_dicom.runtime import Lease, runtime
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Bytes on their way, and what they take of the budget."""
+    """A request under way, and the memory that it takes."""
 
     lease: Lease
     arrival: asyncio.Task[bytes]
@@ -22,36 +21,41 @@ class Block:
 class ReadAhead:
     """Consecutive blocks, fetched concurrently and taken in order.
 
+    Parameters
+    ----------
+    value
+        The pixel data.
+
     Attributes
     ----------
-    asked_to
-        First byte behind those that were asked for.
+    requested_to
+        First byte behind those that were requested.
     """
 
     def __init__(self, value: PixelValue) -> None:
         self._value = value
-        self._flying: deque[Block] = deque()
-        self.asked_to = value.start
+        self._blocks: deque[Block] = deque()
+        self.requested_to = value.start
 
     def __len__(self) -> int:
-        return len(self._flying)
+        return len(self._blocks)
 
-    def ask(self, length: int, cost: int, limit: int) -> None:
-        """Let the next block fly, as soon as its `cost` fits under `limit` in the budget."""
+    def request(self, length: int, cost: int, limit: int) -> None:
+        """Request the next block, as soon as its `cost` fits under `limit` in the budget."""
         lease = Lease(runtime().budget, cost)
-        arrival = asyncio.create_task(self._fetch(self.asked_to, length, lease, limit))
-        self._flying.append(Block(lease, arrival))
-        self.asked_to += length
+        arrival = asyncio.create_task(self._fetch(self.requested_to, length, lease, limit))
+        self._blocks.append(Block(lease, arrival))
+        self.requested_to += length
 
     async def take(self) -> tuple[bytes, Lease]:
-        """Wait for the first block; its lease is the taker's to release."""
-        content = await self._flying[0].arrival
-        return content, self._flying.popleft().lease
+        """Wait for the first block, and return it with its lease, which the caller releases."""
+        content = await self._blocks[0].arrival
+        return content, self._blocks.popleft().lease
 
     async def discard(self) -> None:
-        """Give up all that is on its way."""
-        blocks = list(self._flying)
-        self._flying.clear()
+        """Cancel all requests under way."""
+        blocks = list(self._blocks)
+        self._blocks.clear()
         for block in blocks:
             block.arrival.cancel()
         try:

@@ -1,4 +1,4 @@
-"""Frames found by following the items through the pixel data, where no table tells."""
+"""Frames located by following the items through the pixel data, where there is no table."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.decode_threads import cpu_count
-from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.errors import CorruptDicomError, located
 from xarray_dicom.frames.offsets.find import pixel_value
 from xarray_dicom.frames.offsets.item_chain import OPENING, TRAIL, Chain, frame_edges
 from xarray_dicom.frames.offsets.tables import ItemOffsets
 from xarray_dicom.frames.read_ahead import ReadAhead
-from xarray_dicom.frames.scan_stream import Lease, Stream
+from xarray_dicom.frames.scan_stream import ScanStream
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.progress import Progress, progress
-from xarray_dicom.runtime import MEMORY_BUDGET, runtime
+from xarray_dicom.runtime import MEMORY_BUDGET, Lease, runtime
 from xarray_dicom.storage.source import ByteSource
 from xarray_dicom.warn import recording, warn
 
 #: Bytes of one request, and requests in flight.
 BLOCK = 4 * 2**20
-IN_FLIGHT = 8
+BLOCKS_IN_FLIGHT = 8
 
-#: Fewer bytes cost as much as these.
-LEAST = 256 * 2**10
+#: Bytes of a request, at least: fewer take as long as these.
+SMALLEST_BLOCK = 256 * 2**10
 
-#: What a header is looked for in behind an item larger than a block.
+#: Bytes that are read behind an item larger than a block, where the next header is due.
 PROBE = 4 * 2**10
 
 
 class Scan:
-    """The search for the frames of one object, as far as anybody needs it.
+    """Scan of the items of one object, as far as its readers need it.
 
-    It stops when nobody waits and goes on from there when somebody does. Frame numbers are
-    certain on the way as long as every item is a codestream by itself; else they wait for
-    the end of the chain. What is in flight counts against the budget; besides that, at most
-    one frame larger than a block is held, while it is put together. Lives on the runtime's
-    event loop; a forked child starts anew.
+    It stops when no reader waits, and resumes there for the next one. Frame numbers are
+    certain before the end as long as every item is a complete codestream; else they depend on
+    the whole chain of items. Bytes in flight count against the budget; besides them, at most
+    one frame larger than a block is held while it is joined. Lives on the runtime's event loop;
+    a forked child starts anew.
 
     Parameters
     ----------
     source, header, n_frames, pixel_format
         As for `find_offsets`.
-    found
-        Awaited once with the offsets of all frames, before anybody hears that they are known.
+    on_located
+        Awaited once with the offsets of all frames, before any reader gets them.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Scan:
         header: Header,
         n_frames: int,
         pixel_format: PixelFormat,
-        found: Callable[[ItemOffsets], Awaitable[None]] | None = None,
+        on_located: Callable[[ItemOffsets], Awaitable[None]] | None = None,
     ) -> None:
         self._value = pixel_value(source, header, n_frames, pixel_format)
-        self._found = found
+        self._on_located = on_located
         self._begin()
 
     def _begin(self) -> None:
@@ -70,46 +70,46 @@ class Scan:
         self._offsets: ItemOffsets | None = None
         self._damage: str | None = None
         self._chain = Chain.at(value.start, value.n_frames, value.format.transfer_syntax)
-        #: What has arrived and may be needed: a run of bytes from `_kept_at` to `_arrived_to`.
-        self._kept: list[bytes] = []
-        self._kept_at = self._arrived_to = value.start
-        self._ahead = ReadAhead(value)
-        self._streams: list[Stream] = []
+        #: Bytes that arrived and may still be needed, from `_buffer_start` to `_buffer_end`.
+        self._buffer: list[bytes] = []
+        self._buffer_start = self._buffer_end = value.start
+        self._read_ahead = ReadAhead(value)
+        self._streams: list[ScanStream] = []
         self._driver: asyncio.Task[None] | None = None
         self._last_driver: asyncio.Task[None] | None = None
 
     @property
-    def n_found(self) -> int:
-        """The first so many frames are found."""
-        # What a forked child inherits may have been caught amid a change.
+    def n_located(self) -> int:
+        """Number of frames, from the first on, that are located."""
+        # A fork may have happened in the middle of a change.
         is_ours = self._runtime is runtime()
         return self._chain.whole if is_ours and self._damage is None else 0
 
     def offsets(self) -> ItemOffsets:
-        """Where the frames found so far lie; all of them when the scan is finished."""
+        """Return the offsets of the frames located so far; of all when the scan is finished."""
         if self._offsets is not None:
             return self._offsets
-        return self._table(0, self.n_found - 1)
+        return self._table(0, self.n_located - 1)
 
     def _table(self, first: int, last: int) -> ItemOffsets:
-        """Where the frames from `first` to `last` lie."""
+        """Return the offsets of the frames from `first` to `last`."""
         value = self._value
         edges = self._chain.edges(first, last)
-        return ItemOffsets(value.location, edges, value.n_frames, value.size, first)
+        return ItemOffsets(edges, value.n_frames, value.size, first)
 
     async def reach(self, frame: int, limit: int = MEMORY_BUDGET) -> None:
-        """See that `frame` and all before it are found.
+        """Scan until `frame` and all before it are located.
 
         Raises
         ------
         CorruptDicomError
             If the items can't be assigned to frames.
         """
-        if frame >= self.n_found:
+        if frame >= self.n_located:
             await self._follow(self._goal(frame), limit)
 
     async def finish(self, limit: int = MEMORY_BUDGET) -> ItemOffsets:
-        """Where all frames lie.
+        """Scan to the end, and return the offsets of all frames.
 
         Raises
         ------
@@ -125,43 +125,43 @@ class Scan:
         return self.offsets()
 
     async def _follow(self, goal: int | None, limit: int) -> None:
-        async with self._waiting(Stream(goal, np.zeros(0, np.int64), limit)) as stream:
-            async for passing in stream:
-                passing.lease.release()
+        async with self._waiting(ScanStream(goal, np.zeros(0, np.int64), limit)) as stream:
+            async for batch in stream:
+                batch.release()
 
     @asynccontextmanager
-    async def stream(self, frames: NDArray[np.int64], limit: int) -> AsyncIterator[Stream]:
-        """Find `frames`, handing over those whose bytes pass by.
+    async def stream(self, frames: NDArray[np.int64], limit: int) -> AsyncIterator[ScanStream]:
+        """Locate `frames`, and hand over those whose bytes the scan fetches on its way.
 
         Parameters
         ----------
         frames
             Numbers from 0, ascending, none twice; at least one.
         limit
-            Bytes that may be in flight in this process. What is handed over counts, with
-            the memory to decode it in, until it is released: who reads from a stream must
-            not wait for more of the budget before he does that.
+            Bytes that may be in flight in this process. Batches that are handed over count,
+            with the memory to decode them in, until they are released: a reader must not
+            wait for more of the budget before he releases them.
         """
-        async with self._waiting(Stream(self._goal(int(frames[-1])), frames, limit)) as stream:
+        async with self._waiting(ScanStream(self._goal(int(frames[-1])), frames, limit)) as stream:
             yield stream
 
     def _goal(self, frame: int) -> int | None:
-        # Who has the last frame is about to learn whether there are more than there should be.
+        # Only the end of the chain tells if there are more items than the last frame's.
         return frame if frame < self._value.n_frames - 1 else None
 
     @asynccontextmanager
-    async def _waiting(self, stream: Stream) -> AsyncIterator[Stream]:
+    async def _waiting(self, stream: ScanStream) -> AsyncIterator[ScanStream]:
         self._join(stream)
         try:
             yield stream
         finally:
             self._leave(stream)
 
-    def _join(self, stream: Stream) -> None:
+    def _join(self, stream: ScanStream) -> None:
         if self._runtime is not runtime():
             self._begin()
         if self._damage is not None:
-            stream.end(CorruptDicomError(self._damage))
+            stream.end(self._damaged())
         elif self._offsets is not None:
             stream.end()
         else:
@@ -170,7 +170,7 @@ class Scan:
                 self._driver = asyncio.create_task(self._drive(self._last_driver))
                 self._last_driver = self._driver
 
-    def _leave(self, stream: Stream) -> None:
+    def _leave(self, stream: ScanStream) -> None:
         if stream in self._streams:
             self._streams.remove(stream)
             if not self._streams and self._driver is not None:
@@ -179,21 +179,21 @@ class Scan:
         stream.release()
 
     async def _drive(self, before: asyncio.Task[None] | None) -> None:
-        """Follow the chain while anybody waits: one task for all of them."""
+        """Follow the chain while a reader waits: one task for all of them."""
         if before is not None:
             await asyncio.wait([before])
         self._rewind()
         what = f"finding frames of {self._value.location}"
         try:
             with progress(self._expected(), what, "B") as bar:
-                self._hand_over(b"", self._arrived_to, Lease(self._runtime.budget, 0))
+                self._hand_over(b"", self._buffer_end, Lease(self._runtime.budget, 0))
                 while self._streams and self._drives:
                     if self._is_at_end:
                         await self._conclude()
                     else:
                         await self._advance(bar)
         except BaseException as error:
-            # Who came after this one was told to stop waits for the next.
+            # A reader that came after this task was cancelled waits for the next one.
             if self._drives:
                 self._end_all(error)
             if not isinstance(error, Exception):
@@ -201,68 +201,68 @@ class Scan:
         finally:
             if self._drives:
                 self._driver = None
-            await self._ahead.discard()
-            self._drop(min(self._needed_from(), self._arrived_to))
+            await self._read_ahead.discard()
+            self._drop(min(self._needed_from(), self._buffer_end))
 
     @property
     def _drives(self) -> bool:
-        """Whether the current task is the one that drives."""
+        """True in the task that drives the scan."""
         return self._driver is asyncio.current_task()
 
     @property
     def _is_at_end(self) -> bool:
         chain, end = self._chain, self._value.end
-        return chain.closed or chain.broken or max(chain.end, self._arrived_to) >= end
+        return chain.closed or chain.broken or max(chain.end, self._buffer_end) >= end
 
     def _rewind(self) -> None:
-        """Go back to the start of an item that was passed by halfway, if it is wanted now."""
-        if self._last_is_wanted and self._kept_at > self._chain.starts[-1]:
+        """Go back to the start of an item that was left halfway, if it is needed now."""
+        if self._needs_last_item and self._buffer_start > self._chain.starts[-1]:
             self._jump(self._chain.starts[-1])
         else:
-            self._ahead.asked_to = self._arrived_to
+            self._read_ahead.requested_to = self._buffer_end
 
     def _jump(self, offset: int) -> None:
-        self._kept.clear()
-        self._kept_at = self._arrived_to = self._ahead.asked_to = offset
+        self._buffer.clear()
+        self._buffer_start = self._buffer_end = self._read_ahead.requested_to = offset
 
     @property
-    def _last_is_wanted(self) -> bool:
-        """Whether anybody wants the bytes of the last item, whose end is not proved yet."""
+    def _needs_last_item(self) -> bool:
+        """True if a reader needs the bytes of the last item, whose end is not confirmed yet."""
         chain = self._chain
         if not chain.certain or chain.n_items <= chain.whole:
             return False
-        return any(stream.wants(chain.whole) for stream in self._streams)
+        return any(stream.needs(chain.whole) for stream in self._streams)
 
     async def _advance(self, bar: Progress) -> None:
-        """Take the next block, and hand over what is found by it."""
-        chain, before = self._chain, self._arrived_to
-        if chain.end - TRAIL >= self._ahead.asked_to and not self._last_is_wanted:
-            # The item reaches behind all that was asked for, and nobody wants it.
-            await self._ahead.discard()
+        """Take the next block, and hand over the frames that it completes."""
+        chain, before = self._chain, self._buffer_end
+        if chain.end - TRAIL >= self._read_ahead.requested_to and not self._needs_last_item:
+            # The item ends behind all that was requested, and no reader needs it.
+            await self._read_ahead.discard()
             self._jump(chain.end - TRAIL)
         self._ask()
-        content, lease = await self._ahead.take()
+        content, lease = await self._read_ahead.take()
         try:
-            self._pass(content, lease)
-            bar.update(self._arrived_to - before)
+            self._follow_through(content, lease)
+            bar.update(self._buffer_end - before)
         finally:
             lease.release()
 
-    def _pass(self, content: bytes, lease: Lease) -> None:
-        """Follow the chain through `content`, which lies behind what is kept."""
-        chain, offset = self._chain, self._arrived_to
-        self._arrived_to += len(content)
-        # Only the item that began before is joined: to join the block would copy every byte.
-        while self._kept and chain.end + OPENING < self._arrived_to and not self._is_at_end:
+    def _follow_through(self, content: bytes, lease: Lease) -> None:
+        """Follow the chain through `content`, which lies behind the buffer."""
+        chain, offset = self._chain, self._buffer_end
+        self._buffer_end += len(content)
+        # Only the item that began before is joined: joining the block would copy every byte.
+        while self._buffer and chain.end + OPENING < self._buffer_end and not self._is_at_end:
             rest = content[: chain.end + OPENING - offset]
-            self._extend(b"".join([*self._kept, rest]), self._kept_at, lease)
+            self._extend(b"".join([*self._buffer, rest]), self._buffer_start, lease)
             self._drop(min(self._needed_from(), offset))
-        if not self._kept:
-            self._kept_at = offset
-        self._kept.append(content)
-        if self._kept_at == offset or self._arrived_to >= self._value.end:
-            self._extend(self._joined(), self._kept_at, lease)
-        self._drop(min(self._needed_from(), self._arrived_to))
+        if not self._buffer:
+            self._buffer_start = offset
+        self._buffer.append(content)
+        if self._buffer_start == offset or self._buffer_end >= self._value.end:
+            self._extend(self._joined(), self._buffer_start, lease)
+        self._drop(min(self._needed_from(), self._buffer_end))
 
     def _extend(self, content: bytes, offset: int, lease: Lease) -> None:
         is_last = offset + len(content) >= self._value.end
@@ -270,62 +270,64 @@ class Scan:
         self._hand_over(content, offset, lease)
 
     def _needed_from(self) -> int:
-        """Where the bytes start that are needed with those that are to come."""
+        """Return where the bytes start that are needed together with the next ones."""
         chain = self._chain
-        if self._last_is_wanted and self._kept_at <= chain.starts[-1]:
+        if self._needs_last_item and self._buffer_start <= chain.starts[-1]:
             return chain.starts[-1]
         return chain.end - TRAIL
 
     def _drop(self, before: int) -> None:
-        """Keep only what lies from `before` on."""
-        if before > self._kept_at:
-            rest = self._joined()[before - self._kept_at :]
-            self._kept[:] = [rest] if rest else []
-            self._kept_at = before
+        """Drop the bytes of the buffer that lie before `before`."""
+        if before > self._buffer_start:
+            rest = self._joined()[before - self._buffer_start :]
+            self._buffer[:] = [rest] if rest else []
+            self._buffer_start = before
 
     def _joined(self) -> bytes:
-        if len(self._kept) != 1:
-            self._kept[:] = [b"".join(self._kept)]
-        return self._kept[0]
+        if len(self._buffer) != 1:
+            self._buffer[:] = [b"".join(self._buffer)]
+        return self._buffer[0]
 
     def _hand_over(self, content: bytes, offset: int, lease: Lease) -> None:
-        n_found = self._chain.whole
+        n_located = self._chain.whole
         for stream in list(self._streams):
-            frames = stream.take(n_found)
+            frames = stream.take(n_located)
             if frames.size:
                 table = self._table(int(frames[0]), int(frames[-1]))
-                stream.pass_on(frames, table, content, offset, lease)
-            # Where the chain ends too, whoever has all frames waits for the offsets to be kept.
-            if not self._is_at_end and stream.is_satisfied(n_found):
+                stream.hand_over(frames, table, content, offset, lease)
+            # At the end of the chain a reader that has all its frames waits for `on_located`.
+            if not self._is_at_end and stream.is_satisfied(n_located):
                 self._streams.remove(stream)
                 stream.end()
 
     async def _conclude(self) -> None:
-        """Assign the items to frames, for the chain has come to its end."""
+        """Assign the items to frames, at the end of the chain."""
         chain, value = self._chain, self._value
-        syntax, location = value.format.transfer_syntax, value.location
         try:
-            edges = frame_edges(chain, value.n_frames, syntax, location)
+            edges = frame_edges(chain, value.n_frames, value.format.transfer_syntax)
         except CorruptDicomError as error:
-            self._damage = str(error)
-            raise
-        # Whoever keeps the offsets keeps what was said of them.
-        with recording():
+            self._damage = error.message
+            raise self._damaged() from error
+        # An index cache stores the offsets together with these warnings.
+        with recording(), located(value.location):
             if not chain.closed:
                 what = "is damaged" if chain.broken else "ends"
                 warn(
-                    f"{location}: the pixel data {what} at byte {min(chain.end, value.end)} before "
-                    "its delimiter; frames from there on can't be read"
+                    f"the pixel data {what} at byte {min(chain.end, value.end)} before its "
+                    "delimiter; frames from there on can't be read"
                 )
             if edges.size - 1 < value.n_frames:
                 warn(
-                    f"{location}: only {edges.size - 1} of {value.n_frames} frames are stored; the "
-                    "others can't be read"
+                    f"only {edges.size - 1} of {value.n_frames} frames are stored; the others "
+                    "can't be read"
                 )
-            self._offsets = ItemOffsets(location, edges, value.n_frames, value.size)
-            if self._found is not None:
-                await self._found(self._offsets)
+            self._offsets = ItemOffsets(edges, value.n_frames, value.size)
+            if self._on_located is not None:
+                await self._on_located(self._offsets)
         self._end_all()
+
+    def _damaged(self) -> CorruptDicomError:
+        return CorruptDicomError(self._damage or "", location=self._value.location)
 
     def _end_all(self, error: BaseException | None = None) -> None:
         streams, self._streams = self._streams, []
@@ -334,67 +336,64 @@ class Scan:
 
     @property
     def _items_are_large(self) -> bool:
-        """Whether to look for headers alone where no bytes are wanted."""
+        """True if only headers are read where no bytes are needed."""
         return self._chain.mean_length() > BLOCK
 
     def _needed_to(self) -> int:
-        """Up to where those who wait need the bytes, as far as the items so far tell."""
+        """Estimate from the items so far up to where the readers need the bytes."""
         chain, value = self._chain, self._value
         mean = chain.mean_length()
         goals = [stream.goal for stream in self._streams]
         if not mean:
-            at_hand = value.at_hand_to
-            return at_hand if at_hand > self._ahead.asked_to else min(value.end, chain.end + LEAST)
+            fetched = value.fetched_to
+            return (
+                fetched
+                if fetched > self._read_ahead.requested_to
+                else min(value.end, chain.end + SMALLEST_BLOCK)
+            )
         if self._items_are_large:
-            run = max((stream.wanted_from(chain.whole) for stream in self._streams), default=0)
-            items = max(0, run - 1) if self._last_is_wanted else 0
+            run = max((stream.run_from(chain.whole) for stream in self._streams), default=0)
+            items = max(0, run - 1) if self._needs_last_item else 0
         elif not chain.certain or None in goals:
             return value.end
         else:
             items = max(goal + 1 for goal in goals if goal is not None) - chain.n_items
-        # Items differ, and a header must follow to prove the last one.
+        # Items differ in length, and the header behind the last one must be read too.
         return min(value.end, chain.end + ceil(1.05 * mean * items) + PROBE)
 
     def _expected(self) -> int:
-        """Bytes that are still to pass, if the frames are of about equal length."""
+        """Estimate the bytes that are still to be read, from frames of about equal length."""
         value = self._value
         goals = [stream.goal for stream in self._streams]
         far = value.n_frames
         if self._chain.certain and None not in goals:
             far = max(goal + 1 for goal in goals if goal is not None)
         end = value.start + (value.end - value.start) * min(far / value.n_frames, 1)
-        return max(0, ceil(end) - self._arrived_to)
+        return max(0, ceil(end) - self._buffer_end)
 
     def _ask(self) -> None:
-        """Let as many blocks fly as are needed and allowed."""
+        """Request as many blocks as are needed and allowed."""
         end, limit = self._needed_to(), min(stream.limit for stream in self._streams)
-        largest = max(LEAST, limit // IN_FLIGHT)
-        if self._bytes_are_wanted:
+        largest = max(SMALLEST_BLOCK, limit // BLOCKS_IN_FLIGHT)
+        if self._needs_bytes:
             # Frames are decoded while the next blocks come.
             largest = min(largest, self._value.source.request_sizing.largest)
-        least = min(BLOCK, PROBE if self._items_are_large else LEAST)
-        ahead, value = self._ahead, self._value
-        while len(ahead) < IN_FLIGHT and (ahead.asked_to < end or not len(ahead)):
-            length = value.at_hand_to - ahead.asked_to
+        least = min(BLOCK, PROBE if self._items_are_large else SMALLEST_BLOCK)
+        ahead, value = self._read_ahead, self._value
+        while len(ahead) < BLOCKS_IN_FLIGHT and (ahead.requested_to < end or not len(ahead)):
+            length = value.fetched_to - ahead.requested_to
             if length <= 0:
-                length = max(least, min(end - ahead.asked_to, BLOCK, largest))
-            length = min(length, value.end - ahead.asked_to)
-            ahead.ask(length, length + self._decoding(length), limit)
+                length = max(least, min(end - ahead.requested_to, BLOCK, largest))
+            length = min(length, value.end - ahead.requested_to)
+            ahead.request(length, length + self._decoding(length), limit)
 
     @property
-    def _bytes_are_wanted(self) -> bool:
-        return any(stream.wants_bytes for stream in self._streams)
+    def _needs_bytes(self) -> bool:
+        return any(stream.needs_bytes for stream in self._streams)
 
     def _decoding(self, length: int) -> int:
-        """Bytes that the frames in a block take while they are decoded."""
-        if not self._bytes_are_wanted:
+        """Return the bytes that the frames in a block take while they are decoded."""
+        if not self._needs_bytes:
             return 0
         mean = self._chain.mean_length() or length
         return ceil(2 * min(cpu_count(), length / mean) * self._value.format.frame_nbytes)
-
-
-async def scan(
-    source: ByteSource, header: Header, n_frames: int, pixel_format: PixelFormat
-) -> ItemOffsets:
-    """Locate all frames at once; see `Scan`."""
-    return await Scan(source, header, n_frames, pixel_format).finish()

@@ -1,109 +1,48 @@
-"""What those who wait for a scan get of it: frames, with the bytes that passed by."""
+"""Frames that a scan hands over to whoever waits for it, with the bytes that it fetched."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xarray_dicom.frames.offsets.tables import ItemOffsets
-from xarray_dicom.runtime import ByteBudget
+from xarray_dicom.frames.source import EncodedFrames, Int64s
+from xarray_dicom.runtime import Lease
 
-Frames = NDArray[np.int64]
-
-_NO_FRAMES: Frames = np.zeros(0, np.int64)
-
-
-class Lease:
-    """Bytes of the budget that several share; the last to release them gives them back."""
-
-    def __init__(self, budget: ByteBudget, amount: int) -> None:
-        self._budget = budget
-        self._amount = amount
-        self._holders = 0
-
-    async def acquire(self, limit: int) -> None:
-        """Wait until the bytes fit under `limit`, and hold them."""
-        await self._budget.acquire(self._amount, limit)
-        self._holders = 1
-
-    def share(self) -> Lease:
-        """One more who must release them."""
-        self._holders += 1
-        return self
-
-    def release(self) -> None:
-        """Hold them no longer; without effect where they never were."""
-        if self._holders:
-            self._holders -= 1
-            if not self._holders:
-                self._budget.release(self._amount)
+_NO_FRAMES: Int64s = np.zeros(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Passing:
-    """Bytes that a scan fetched anyway, and the wanted frames that lie in them.
-
-    Attributes
-    ----------
-    offset
-        Where in the object the bytes lie.
-    content
-        The bytes.
-    frames
-        Numbers of the frames, ascending.
-    offsets
-        Where in the object these lie.
-    lease
-        To be released when the frames are decoded.
-    """
-
-    offset: int
-    content: bytes
-    frames: Frames
-    offsets: ItemOffsets
-    lease: Lease
-
-
-class Stream:
-    """One who waits for a scan; an asynchronous iterator of `Passing`.
+class ScanStream:
+    """One reader that waits for a scan; an asynchronous iterator of `EncodedFrames`.
 
     Parameters
     ----------
     goal
-        The last frame that must be found; None for all there are.
-    wanted
+        The last frame that must be located; None for all there are.
+    frames
         Frames whose bytes are asked for, ascending, none twice.
     limit
         Bytes that may be in flight in this process.
 
     Attributes
     ----------
-    left
-        Frames, of those wanted, that are found but did not pass with all their bytes;
+    to_fetch
+        Frames, of those asked for, that were located only when their bytes had gone by;
         complete when the iteration has ended.
     """
 
-    def __init__(self, goal: int | None, wanted: Frames, limit: int) -> None:
+    def __init__(self, goal: int | None, frames: Int64s, limit: int) -> None:
         self.goal = goal
         self.limit = limit
-        self.left = _NO_FRAMES
-        self._wanted = wanted
-        self._arrived: asyncio.Queue[Passing | BaseException | None] = asyncio.Queue()
+        self.to_fetch = _NO_FRAMES
+        self._pending = frames
+        self._arrived: asyncio.Queue[EncodedFrames | BaseException | None] = asyncio.Queue()
 
-    @classmethod
-    def without_bytes(cls, frames: Frames) -> Stream:
-        """A stream at its end, where `frames` are found already."""
-        stream = cls(None, frames, 0)
-        stream.end()
-        return stream
-
-    def __aiter__(self) -> Stream:
+    def __aiter__(self) -> ScanStream:
         return self
 
-    async def __anext__(self) -> Passing:
+    async def __anext__(self) -> EncodedFrames:
         arrived = await self._arrived.get()
         if arrived is None:
             raise StopAsyncIteration
@@ -112,50 +51,72 @@ class Stream:
         return arrived
 
     @property
-    def wants_bytes(self) -> bool:
-        """Whether frames are still to come."""
-        return bool(self._wanted.size)
+    def needs_bytes(self) -> bool:
+        """True while frames are still to come."""
+        return bool(self._pending.size)
 
-    def is_satisfied(self, n_found: int) -> bool:
-        """Whether the goal is among the first `n_found` frames."""
-        return self.goal is not None and self.goal < n_found
+    def is_satisfied(self, n_located: int) -> bool:
+        """Return True if the goal is among the first `n_located` frames."""
+        return self.goal is not None and self.goal < n_located
 
-    def wants(self, frame: int) -> bool:
-        """Whether the bytes of `frame` are wanted, the first that is not found yet."""
-        return bool(self._wanted.size) and bool(self._wanted[0] == frame)
+    def needs(self, frame: int) -> bool:
+        """Return True if the bytes of `frame`, the first that isn't located yet, are needed."""
+        return bool(self._pending.size) and bool(self._pending[0] == frame)
 
-    def wanted_from(self, frame: int) -> int:
-        """How many frames from there on are wanted without a gap."""
-        if not self.wants(frame):
+    def run_from(self, frame: int) -> int:
+        """Return how many frames from `frame` on are needed without a gap."""
+        if not self.needs(frame):
             return 0
-        gaps = np.flatnonzero(np.diff(self._wanted) != 1)
-        return int(gaps[0]) + 1 if gaps.size else self._wanted.size
+        gaps = np.flatnonzero(np.diff(self._pending) != 1)
+        return int(gaps[0]) + 1 if gaps.size else self._pending.size
 
-    def take(self, n_found: int) -> Frames:
-        """Those of the wanted frames that are among the first `n_found`; wanted no longer."""
-        n_taken = int(np.searchsorted(self._wanted, n_found))
-        taken, self._wanted = self._wanted[:n_taken], self._wanted[n_taken:]
+    def take(self, n_located: int) -> Int64s:
+        """Remove the needed frames that are among the first `n_located`, and return them."""
+        n_taken = int(np.searchsorted(self._pending, n_located))
+        taken, self._pending = self._pending[:n_taken], self._pending[n_taken:]
         return taken
 
-    def pass_on(
-        self, frames: Frames, offsets: ItemOffsets, content: bytes, offset: int, lease: Lease
+    def hand_over(
+        self, frames: Int64s, offsets: ItemOffsets, content: bytes, offset: int, lease: Lease
     ) -> None:
-        """Hand over those of `frames` that lie in `content`, which lies at `offset`."""
-        here = offsets.spans(frames).offset >= offset
-        if not here.all():
-            self.left = np.append(self.left, frames[~here])
-        if here.any():
-            self._arrived.put_nowait(Passing(offset, content, frames[here], offsets, lease.share()))
+        """Hand over those of `frames` that lie in `content`.
+
+        Parameters
+        ----------
+        frames
+            Numbers of located frames, ascending.
+        offsets
+            Where they lie in the object.
+        content, offset
+            Bytes of the object, and where they lie in it.
+        lease
+            Memory that the bytes take, given back when the frames are decoded.
+        """
+        ranges = offsets.byte_ranges(frames)
+        inside = ranges.offset >= offset
+        if not inside.all():
+            self.to_fetch = np.append(self.to_fetch, frames[~inside])
+        if inside.any():
+            batch = EncodedFrames(
+                frames[inside],
+                content,
+                ranges.offset[inside] - offset,
+                ranges.length[inside],
+                ranges.bit[inside],
+                offsets.framing,
+                lease.share().release,
+            )
+            self._arrived.put_nowait(batch)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing comes any more, since the goal is reached or because of `error`."""
-        self.left = np.append(self.left, self._wanted)
-        self._wanted = _NO_FRAMES
+        """End the iteration, as the goal is reached or because of `error`."""
+        self.to_fetch = np.append(self.to_fetch, self._pending)
+        self._pending = _NO_FRAMES
         self._arrived.put_nowait(error)
 
     def release(self) -> None:
         """Give back what arrived and was not taken."""
         while not self._arrived.empty():
             arrived = self._arrived.get_nowait()
-            if isinstance(arrived, Passing):
-                arrived.lease.release()
+            if isinstance(arrived, EncodedFrames):
+                arrived.release()

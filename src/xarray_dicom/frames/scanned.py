@@ -1,125 +1,188 @@
-"""Frames that have yet to be found: drawn from the very bytes that are searched for them."""
+"""Frames of an object without a usable offset table: a scan of its items locates them."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.errors import CorruptDicomError, located
+from xarray_dicom.frames.fetch import closing, fetch_located, interleave
 from xarray_dicom.frames.indexed import IndexedFrames
-from xarray_dicom.frames.offsets import FrameOffsets, Lease, Passing
-from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
-from xarray_dicom.reading.decode import Located, Request
+from xarray_dicom.frames.offsets import FrameOffsets, ItemOffsets
+from xarray_dicom.frames.requests import LocatedFrames, require_proportion
+from xarray_dicom.frames.scan import Scan
+from xarray_dicom.frames.source import Budget, EncodedFrames, Int64s
+from xarray_dicom.parsing.elements import Header
+from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION, PixelFormat
+from xarray_dicom.runtime import MEMORY_BUDGET, enter_loop, run
+from xarray_dicom.storage.source import ByteSource
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sought:
-    """The frames of one instance that a plan asks for, before anybody knows where they lie.
+class ScannedFrames:
+    """Frames of one SOP instance that a scan locates, as far as reads need it.
 
-    Attributes
-    ----------
-    instance
-        Where their bytes are from.
-    first
-        Position in the plan of the first of them; the others follow.
-    numbers
-        Their numbers in the instance, ascending.
-    """
-
-    frames: IndexedFrames
-    first: int
-    numbers: NDArray[np.int64]
-
-    def split(self, n_known: int) -> tuple[Sought, Sought]:
-        """Those among the first `n_known` frames of the instance, and the others."""
-        cut = int(np.searchsorted(self.numbers, n_known))
-        return self.part(0, cut), self.part(cut, self.numbers.size)
-
-    def part(self, start: int, stop: int) -> Sought:
-        """Those of them from `start` to before `stop`, counted here."""
-        return Sought(self.frames, self.first + start, self.numbers[start:stop])
-
-    def located(self, offsets: FrameOffsets) -> Located:
-        """The same, once they are found."""
-        spans = offsets.spans(self.numbers)
-        return Located(self.frames, offsets, self.first, self.numbers, spans)
-
-    def bounds(self, frames: NDArray[np.int64]) -> tuple[int, int]:
-        """Where, counted here, those from the first to the last of `frames` start and stop."""
-        start = np.searchsorted(self.numbers, frames[0])
-        return int(start), int(np.searchsorted(self.numbers, frames[-1], "right"))
-
-    def require_room(self) -> None:
-        """Raise before memory is taken for frames that the whole object cannot hold."""
-        nbytes, source = self.frames.format.frame_nbytes, self.frames.source
-        size = source.fingerprint.size if source.fingerprint else 0
-        needed = nbytes * np.unique(self.numbers).size
-        if nbytes > LARGE_FRAME and needed > MAX_EXPANSION * size:
-            raise CorruptDicomError(
-                f"{source.location}: {size} bytes cannot hold the {needed} bytes of these frames: "
-                "Rows (0028,0010) or Columns (0028,0011) is wrong"
-            )
-
-
-async def draw_passing(
-    sought: Sought,
-    memory_budget: int,
-    check: Callable[[Located], None],
-    draw: Callable[[Request, bytes], Awaitable[None]],
-) -> list[Located]:
-    """Draw the frames that pass by while their instance is searched for them.
+    It is a `FrameSource`. Once all frames are located it reads as `IndexedFrames`, which it
+    pickles to: another machine must not scan again, so the scan is completed before.
 
     Parameters
     ----------
-    sought
-        The frames.
-    memory_budget
-        Bytes that may be in flight in this process.
-    check
-        Raises if bytes can't be those of the frames.
-    draw
-        Decodes and places frames whose bytes are at hand.
-
-    Returns
-    -------
-    list of Located
-        Frames that must be fetched: they were told apart only when their bytes had passed.
+    source
+        Bytes of the object, pinned to one version.
+    format
+        Encoding of the pixels.
+    n_frames
+        Number of Frames.
+    header
+        Place of the pixel data; nothing else of the header is used.
     """
-    instance = sought.frames
-    async with (
-        instance.stream(np.unique(sought.numbers), memory_budget) as stream,
-        asyncio.TaskGroup() as group,
-    ):
-        async for passing in stream:
-            located = sought.part(*sought.bounds(passing.frames)).located(passing.offsets)
-            task = group.create_task(_draw(located, passing, check, draw))
-            # A task that is cancelled before it starts runs none of its own code.
-            task.add_done_callback(_releasing(passing.lease))
-    if not stream.left.size:
-        return []
-    offsets = await instance.locate(int(stream.left[-1]), memory_budget)
-    places = np.flatnonzero(np.isin(sought.numbers, stream.left))
-    runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
-    found = [sought.part(int(run[0]), int(run[-1]) + 1).located(offsets) for run in runs]
-    for one in found:
-        check(one)
-    return found
 
+    def __init__(
+        self, source: ByteSource, format: PixelFormat, n_frames: int, header: Header
+    ) -> None:
+        self.source = source
+        self.format = format
+        self.n_frames = n_frames
+        self.header = header
+        self._indexed: IndexedFrames | None = None
+        self._scan: Scan | None = None
+        self._store: Callable[[FrameOffsets], Awaitable[None]] | None = None
 
-def _releasing(lease: Lease) -> Callable[[object], None]:
-    return lambda _: lease.release()
+    def __reduce__(self) -> tuple[Any, ...]:
+        offsets = run(self.frame_offsets())
+        return IndexedFrames, (self.source, self.format, self.n_frames, offsets)
 
+    def __repr__(self) -> str:
+        return f"ScannedFrames({self.location!r}, n_frames={self.n_frames})"
 
-async def _draw(
-    located: Located,
-    passing: Passing,
-    check: Callable[[Located], None],
-    draw: Callable[[Request, bytes], Awaitable[None]],
-) -> None:
-    check(located)
-    members = np.arange(located.numbers.size)
-    await draw(Request(located, passing.offset, len(passing.content), members), passing.content)
+    @property
+    def location(self) -> str:
+        """URL or path of the object, fit to be shown."""
+        return self.source.location
+
+    @property
+    def immediate(self) -> bool:
+        """True if reading never waits for a network or a scan."""
+        return self._indexed is not None and self._indexed.immediate
+
+    @property
+    def has_offsets(self) -> bool:
+        """True once a scan has located all frames."""
+        return self._indexed is not None
+
+    async def frame_offsets(self) -> FrameOffsets:
+        """Return the byte ranges of all frames; the first time, scan the whole object."""
+        if self._indexed is not None:
+            return self._indexed.offsets
+        await enter_loop()
+        return await self._scanning().finish()
+
+    async def locate(self, last: int, limit: int = MEMORY_BUDGET) -> FrameOffsets:
+        """Scan as far as needed to locate the frames up to `last`.
+
+        Parameters
+        ----------
+        last
+            Number of a frame, from 0.
+        limit
+            Bytes that may be in flight in this process.
+
+        Returns
+        -------
+        FrameOffsets
+            Offsets of these frames, and of later ones that are located already.
+        """
+        if self._indexed is not None:
+            return self._indexed.offsets
+        await enter_loop()
+        scan = self._scanning()
+        await scan.reach(last, limit)
+        return scan.offsets()
+
+    def on_located(self, store: Callable[[FrameOffsets], Awaitable[None]]) -> None:
+        """Await `store` once with the offsets that a scan yields; its errors are ignored."""
+        self._store = store
+
+    async def fetch(self, frame_numbers: Int64s, budget: Budget) -> AsyncIterator[EncodedFrames]:
+        """Fetch encoded frames; see `FrameSource.fetch`.
+
+        Frames whose bytes a scan reads on its way are not fetched again.
+        """
+        if self._indexed is None:
+            await enter_loop()
+        if self._indexed is not None:
+            streams = [self._indexed.fetch(frame_numbers, budget)]
+        else:
+            self._require_room(frame_numbers)
+            scan = self._scanning()
+            cut = int(np.searchsorted(frame_numbers, scan.n_located))
+            streams = []
+            if cut:
+                streams.append(self._fetch_located(frame_numbers[:cut], scan.offsets(), budget))
+            if cut < len(frame_numbers):
+                streams.append(self._fetch_scanning(frame_numbers[cut:], budget))
+        async with closing(interleave(streams)) as batches:
+            async for _, batch in batches:
+                yield batch
+
+    def encoded_nbytes(self, frame_numbers: Int64s) -> Int64s:
+        """Return the bytes that each frame takes as it is stored, shape ``(frames,)``."""
+        with located(self.location):
+            offsets = run(self.frame_offsets())
+            return np.asarray(offsets.byte_ranges(frame_numbers).length, np.int64)
+
+    async def verify(self) -> None:
+        """Raise `SourceChangedError` if the object was replaced after it was opened."""
+        await self.source.verify()
+
+    def _fetch_located(
+        self, numbers: Int64s, offsets: FrameOffsets, budget: Budget
+    ) -> AsyncIterator[EncodedFrames]:
+        with located(self.location):
+            ranges = offsets.byte_ranges(numbers)
+            frames = LocatedFrames(numbers, ranges, offsets.framing, self.format)
+        return fetch_located(self.source, frames, budget)
+
+    async def _fetch_scanning(
+        self, numbers: Int64s, budget: Budget
+    ) -> AsyncIterator[EncodedFrames]:
+        """Fetch frames that are not located yet, in the course of locating them."""
+        scan = self._scanning()
+        async with scan.stream(numbers, budget.nbytes) as stream:
+            async for batch in stream:
+                with located(self.location):
+                    require_proportion(self.format, batch.numbers, batch.length)
+                yield batch
+            missed = stream.to_fetch
+        if missed.size:
+            offsets = await self.locate(int(missed[-1]), budget.nbytes)
+            async with closing(self._fetch_located(missed, offsets, budget)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    def _scanning(self) -> Scan:
+        if self._scan is None:
+            self._scan = Scan(self.source, self.header, self.n_frames, self.format, self._complete)
+        return self._scan
+
+    async def _complete(self, offsets: ItemOffsets) -> None:
+        self._indexed = IndexedFrames(self.source, self.format, self.n_frames, offsets)
+        self._scan = None
+        if self._store is not None:
+            with suppress(Exception):
+                await self._store(offsets)
+
+    def _require_room(self, numbers: Int64s) -> None:
+        """Raise before memory is taken for frames that the whole object can't hold."""
+        nbytes = self.format.frame_nbytes
+        size = self.source.fingerprint.size if self.source.fingerprint else 0
+        needed = nbytes * len(numbers)
+        if nbytes > LARGE_FRAME and needed > MAX_EXPANSION * size:
+            raise CorruptDicomError(
+                f"{size} bytes cannot hold the {needed} bytes of these frames: Rows (0028,0010) or "
+                "Columns (0028,0011) is wrong",
+                location=self.location,
+                tag="Rows",
+            )

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.frames.framing import Framing, unwrap
+from xarray_dicom.pixel_format import Buffer, PixelFormat
+from xarray_dicom.runtime import MEMORY_BUDGET, Lease, runtime
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
 Int64s = NDArray[np.int64]
-
-
-class Framing(Enum):
-    """Bytes that lie around and between the bits of encoded frames."""
-
-    #: Nothing: each range of bytes is one codestream.
-    CODESTREAM = "codestream"
-    #: An item header before each fragment of a frame (PS3.5 A.4).
-    ITEMS = "items"
-    #: The same behind the Basic Offset Table, which is an item as well.
-    TABLE_AND_ITEMS = "table and items"
-    #: Bits of native frames that follow each other, so that one may start in mid-byte.
-    BITS = "bits"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,14 +45,82 @@ class EncodedFrames:
     framing: Framing
     release: Callable[[], None] = lambda: None
 
+    def codestream(self, position: int) -> Buffer:
+        """Return the bytes of one frame, without item headers.
+
+        Parameters
+        ----------
+        position
+            Position of the frame in `numbers`.
+
+        Raises
+        ------
+        CorruptDicomError
+            If its fragments are cut short or missing.
+        """
+        start = int(self.start[position])
+        view = memoryview(self.content)[start : start + int(self.length[position])]
+        return unwrap(self.framing, view)
+
+    @classmethod
+    def of_codestreams(cls, numbers: Int64s, codestreams: Sequence[bytes]) -> EncodedFrames:
+        """Return frames whose codestreams were received one by one.
+
+        Parameters
+        ----------
+        numbers
+            Frame numbers from 0, ascending, shape ``(frames,)``.
+        codestreams
+            The bytes of each.
+        """
+        length = np.array([len(codestream) for codestream in codestreams], np.int64)
+        start = np.cumsum(length) - length
+        bit = np.zeros(len(length), np.uint8)
+        return cls(numbers, b"".join(codestreams), start, length, bit, Framing.CODESTREAM)
+
+
+class Budget:
+    """Memory and requests that one read may have in flight.
+
+    Parameters
+    ----------
+    nbytes
+        Bytes that this process may hold, fetched or being decoded.
+    requests
+        Requests of the read that may be under way at a time.
+    frames_at_once
+        Frames of one request that are decoded at a time.
+
+    Attributes
+    ----------
+    requests
+        One slot for each request; used on the event loop.
+    """
+
+    def __init__(
+        self, nbytes: int = MEMORY_BUDGET, requests: int = 16, frames_at_once: int = 1
+    ) -> None:
+        self.nbytes = nbytes
+        self.requests = asyncio.Semaphore(requests)
+        self.frames_at_once = frames_at_once
+
+    async def hold(self, nbytes: int) -> Lease:
+        """Wait until so many more bytes fit into the memory of this process, and take them."""
+        return await Lease(runtime().budget, nbytes).acquire(self.nbytes)
+
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """Frames of one SOP instance, wherever they are: it is pickled, a header is not."""
+    """Frames of one SOP instance, wherever they are. It pickles small, without a header.
+
+    A source may have an attribute ``immediate``: True if `fetch` never waits for a network, so
+    that it is driven in the calling thread; else `fetch` runs on the event loop of
+    `xarray_dicom.runtime`.
+    """
 
     @property
     def format(self) -> PixelFormat:
-        """How the pixels of all frames are encoded."""
+        """Encoding of the pixels of all frames."""
         ...
 
     @property
@@ -74,10 +130,10 @@ class FrameSource(Protocol):
 
     @property
     def location(self) -> str:
-        """Where the frames lie, fit to be shown: no query string, no secret."""
+        """URL or path fit to be shown: no query string, no secret."""
         ...
 
-    def fetch(self, frame_numbers: Int64s, budget: int) -> AsyncIterator[EncodedFrames]:
+    def fetch(self, frame_numbers: Int64s, budget: Budget) -> AsyncIterator[EncodedFrames]:
         """Fetch encoded frames, in batches and in any order.
 
         Parameters
@@ -85,7 +141,8 @@ class FrameSource(Protocol):
         frame_numbers
             Numbers from 0, ascending, none twice.
         budget
-            Bytes that this process may hold, fetched or being decoded.
+            Memory and requests that the read may have in flight; what a batch takes of it is
+            given back by its `release`.
 
         Yields
         ------

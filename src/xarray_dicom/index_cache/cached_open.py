@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from xarray_dicom.frames.offsets import FrameOffsets
+from xarray_dicom.frames.scanned import ScannedFrames
 from xarray_dicom.index_cache.cache import BlobCache
 from xarray_dicom.index_cache.serialize import complete, decode, encode, version_in
 from xarray_dicom.instance import Instance, open_instance
-from xarray_dicom.runtime import in_thread
+from xarray_dicom.runtime import enter_loop, in_thread
 from xarray_dicom.storage import ByteSource, URLSource
 from xarray_dicom.warn import recorded, recording, warn
 
@@ -89,6 +90,7 @@ async def _looked_up(source: ByteSource, cache: BlobCache) -> bytes | None:
         if record is not None and not (listed and _is_as_listed(source, record)):
             await source.open(0)
         return record
+    await enter_loop()
     looking = asyncio.ensure_future(cache.get(source))
     try:
         await source.open(0)
@@ -106,7 +108,8 @@ def _is_as_listed(source: ByteSource, record: bytes) -> bool:
 
 def _remember_scan(opened: Instance, source: ByteSource, cache: BlobCache, record: bytes) -> None:
     """See that the offsets of frames are kept too, once a scan has found them."""
-    if opened.frames.has_offsets:
+    frames = opened.frames
+    if not isinstance(frames, ScannedFrames) or frames.has_offsets:
         return
 
     async def remember(offsets: FrameOffsets) -> None:
@@ -115,4 +118,4 @@ def _remember_scan(opened: Instance, source: ByteSource, cache: BlobCache, recor
             await cache.put(source, completed)
 
     opened_at = opened.location
-    opened.frames.remember_with(remember)
+    frames.on_located(remember)

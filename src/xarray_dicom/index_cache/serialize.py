@@ -24,6 +24,8 @@ from pydicom.dataset import Dataset
 
 from xarray_dicom.frames.indexed import IndexedFrames
 from xarray_dicom.frames.offsets import FrameOffsets
+from xarray_dicom.frames.scanned import ScannedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.index_cache.header_subset import (
     allow_list,
     read_kept,
@@ -146,6 +148,8 @@ def rules() -> str:
 
 def _encoded(opened: Instance, notices: Sequence[str]) -> bytes:
     instance = opened.frames
+    if not isinstance(instance, IndexedFrames | ScannedFrames):
+        raise RecordError("no frames of an object in a store")
     source = instance.source
     inflated = None
     if isinstance(source, InflatedSource):
@@ -169,9 +173,9 @@ def _encoded(opened: Instance, notices: Sequence[str]) -> bytes:
         ],
         "notices": [notice.replace(opened.location, _HERE) for notice in notices],
     }
-    offsets, unscanned = instance.known
-    if offsets is not None:
-        head["offsets"] = write_offsets(offsets, sections)
+    unscanned = None if isinstance(instance, IndexedFrames) else instance.header
+    if isinstance(instance, IndexedFrames):
+        head["offsets"] = write_offsets(instance.offsets, sections)
     elif unscanned is not None and unscanned.pixel is not None and inflated is None:
         head["unscanned"] = asdict(unscanned.pixel) | {"syntax": unscanned.transfer_syntax}
     else:
@@ -208,12 +212,13 @@ def _decoded(record: bytes, source: ByteSource) -> tuple[Instance, list[str]]:
         raise RecordError("so many frames don't fit the object")
     dataset = read_kept(sections.bytes(head["header"]))
     columns = dict(_read_column(told, sections, n_frames) for told in head["columns"])
-    offsets = unscanned = None
+    pixel_format = _format(head["format"])
     if "offsets" in head:
         offsets = read_offsets(head["offsets"], sections, location, n_frames)
+        instance: FrameSource = IndexedFrames(source, pixel_format, n_frames, offsets)
     else:
-        unscanned = _unscanned(head["unscanned"])
-    instance = IndexedFrames(source, _format(head["format"]), n_frames, offsets, unscanned)
+        place = _unscanned(head["unscanned"])
+        instance = ScannedFrames(source, pixel_format, n_frames, place)
     notices = [text(notice).replace(_HERE, location) for notice in head["notices"]]
     return Instance(source, dataset, columns, instance), notices
 

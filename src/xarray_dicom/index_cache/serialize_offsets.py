@@ -44,7 +44,7 @@ def _read_native(told: Told, sections: Reader, location: str) -> NativeOffsets:
     n_frames, start, frame_bits, end, unit = (number(told[name]) for name in names)
     if unit not in (8, 16) or not frame_bits:
         raise RecordError("no such native frames")
-    return NativeOffsets(location, n_frames, start, frame_bits, end, unit)
+    return NativeOffsets(n_frames, start, frame_bits, end, unit)
 
 
 def _write_exact(offsets: ExactOffsets, sections: Sections) -> Told:
@@ -69,7 +69,7 @@ def _read_exact(told: Told, sections: Reader, location: str) -> ExactOffsets:
     end, table = number(told["end"]), text(told["table"])
     if int(length.min()) < 0 or int(offset.min()) < 0:
         raise RecordError("a frame has no place")
-    return ExactOffsets.of(location, offset, length, end, table)
+    return ExactOffsets.from_lengths(offset, length, end, table)
 
 
 def _write_items(offsets: ItemOffsets, sections: Sections) -> Told:
@@ -87,7 +87,7 @@ def _read_items(told: Told, sections: Reader, location: str) -> ItemOffsets:
     n_frames, end = number(told["n_frames"]), number(told["end"])
     if edges.ndim != 1 or not 1 <= edges.size <= n_frames + 1 or int(edges.min()) < 0:
         raise RecordError("no such items")
-    return ItemOffsets(location, edges, n_frames, end)
+    return ItemOffsets(edges, n_frames, end)
 
 
 def _write_single(offsets: SingleFrame, sections: Sections) -> Told:
@@ -95,7 +95,7 @@ def _write_single(offsets: SingleFrame, sections: Sections) -> Told:
 
 
 def _read_single(told: Told, sections: Reader, location: str) -> SingleFrame:
-    return SingleFrame(location, number(told["start"]), number(told["end"]))
+    return SingleFrame(number(told["start"]), number(told["end"]))
 
 
 FORMS = {

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.frames.indexed import IndexedFrames
+from xarray_dicom.frames.source import FrameSource
 from xarray_dicom.layout.placement import Placement
 from xarray_dicom.pixels.transform import Transform
 from xarray_dicom.runtime import MEMORY_BUDGET
@@ -66,7 +66,7 @@ class FrameArray:
         Name of the decoder of frames.
     """
 
-    sources: tuple[IndexedFrames, ...]
+    sources: tuple[FrameSource, ...]
     outer_shape: tuple[int, ...]
     plane: tuple[int, int]
     placement: Placement
@@ -108,7 +108,7 @@ class FrameArray:
         return frame_starts(self.sources)
 
 
-def frame_starts(sources: Sequence[IndexedFrames]) -> NDArray[np.int64]:
+def frame_starts(sources: Sequence[FrameSource]) -> NDArray[np.int64]:
     """Return the number of the first frame of each source, and the total of frames."""
     counts = [source.n_frames for source in sources]
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

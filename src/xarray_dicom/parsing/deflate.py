@@ -6,9 +6,6 @@ import zlib
 
 from xarray_dicom.errors import CorruptDicomError, UnsupportedDicomError
 
-#: Transfer syntaxes whose data set, not their frames, is one deflate stream.
-DEFLATED_SYNTAXES = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"})
-
 #: A data set that inflates to more bytes than this is refused.
 INFLATED_LIMIT = 2**30
 

@@ -47,7 +47,6 @@ class Encoding:
 
 
 EXPLICIT_LITTLE = Encoding(implicit_vr=False, little_endian=True)
-IMPLICIT_LITTLE = Encoding(implicit_vr=True, little_endian=True)
 
 
 class ElementHeader(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -96,7 +95,7 @@ async def _read(source: ByteSource, first: int, whole: bool, paths: ChoosePaths 
         )
         content = await _fetch(source, content, outline.size)
         stream = content[outline.start :]
-        inflated = await asyncio.to_thread(inflate, stream, source.location)
+        inflated = await in_thread(inflate, stream, source.location)
         outline.begin_inflated(inflated)
     file_meta = _parse_meta(meta, source.location)
     dataset, groups = _parse(inflated or content, outline, whole, source.location)

@@ -10,10 +10,8 @@ from xarray_dicom.parsing.conversions import Spelling, as_tag, spelling_of
 from xarray_dicom.parsing.elements import Header, PixelElement
 from xarray_dicom.parsing.encoding import tag_name
 from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.transfer_syntax import TransferSyntax
 from xarray_dicom.warn import warn
-
-#: Explicit VR Big Endian, whose 16-bit words swap pairs of 8-bit pixels (PS3.5 A.3).
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 #: Photometric interpretations of one sample; all others have three.
 SINGLE_SAMPLE = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
@@ -31,7 +29,6 @@ _FORMAT_ELEMENTS = {
     for keyword, silent in {
         "BitsAllocated": False,
         "BitsStored": False,
-        "HighBit": True,
         "Rows": False,
         "Columns": False,
         "SamplesPerPixel": True,
@@ -77,6 +74,8 @@ def read_format(
     photometric, samples = _colour(dataset, location)
     if not is_float:
         _warn_of_assumed(dataset, location)
+    # Explicit VR Big Endian swaps pairs of 8-bit pixels in OW, of 16-bit words (PS3.5 A.3).
+    big_endian = not TransferSyntax.of(transfer_syntax).little_endian
     pixel_format = PixelFormat(
         transfer_syntax=transfer_syntax,
         rows=number("Rows"),
@@ -84,12 +83,11 @@ def read_format(
         samples=number("SamplesPerPixel", samples),
         bits_allocated=allocated,
         bits_stored=stored,
-        high_bit=number("HighBit", stored - 1),
         pixel_representation=number("PixelRepresentation", 0),
         photometric=photometric,
         planar=number("PlanarConfiguration", 0),
         element=element,
-        word_swapped=transfer_syntax == BIG_ENDIAN and allocated == 8 and pixel.vr == "OW",
+        word_swapped=big_endian and allocated == 8 and pixel.vr == "OW",
     )
     if pixel_format.rows < 1 or pixel_format.columns < 1:
         raise CorruptDicomError(

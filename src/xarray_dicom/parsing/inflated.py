@@ -8,7 +8,7 @@ from typing import Any
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing.header import read_header
-from xarray_dicom.runtime import enter_loop
+from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.request_sizing import RequestSizing
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 from xarray_dicom.warn import silenced
@@ -45,16 +45,6 @@ class InflatedSource:
         return self.source.location
 
     @property
-    def url(self) -> str | None:
-        """URL of the deflated object."""
-        return self.source.url
-
-    @property
-    def immediate(self) -> bool:
-        """True once the data set is inflated."""
-        return self._content is not None
-
-    @property
     def fingerprint(self) -> Fingerprint | None:
         """The object's version, with the size of its inflated data set."""
         found = self.source.fingerprint
@@ -64,6 +54,16 @@ class InflatedSource:
     def identity(self) -> str | None:
         """What names the deflated object."""
         return self.source.identity
+
+    @property
+    def url(self) -> str | None:
+        """URL of the deflated object."""
+        return self.source.url
+
+    @property
+    def immediate(self) -> bool:
+        """True if answers need no waiting for a network."""
+        return self.source.immediate
 
     @property
     def request_sizing(self) -> RequestSizing:
@@ -94,8 +94,9 @@ class InflatedSource:
         await self.source.verify()
 
     async def _inflated(self) -> bytes:
+        if self._content is None and not runtime().on_loop():
+            self._content = await self._fetch()
         if self._content is None:
-            await enter_loop()
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.ensure_future(self._fetch())
             self._content = await asyncio.shield(self._fetching)

@@ -9,19 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pydicom.uid import PrivateTransferSyntaxes
-
 from xarray_dicom.errors import (
     CorruptDicomError,
     DicomError,
     NotDicomError,
     UnsupportedDicomError,
 )
-from xarray_dicom.parsing.deflate import DEFLATED_SYNTAXES
 from xarray_dicom.parsing.elements import PixelElement, Trace
 from xarray_dicom.parsing.encoding import (
     EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
     ITEM_DELIMITER,
     ElementHeader,
     Encoding,
@@ -33,6 +29,7 @@ from xarray_dicom.parsing.encoding import (
 )
 from xarray_dicom.parsing.items import trace_items
 from xarray_dicom.parsing.walk import NOTHING, Wanted, check_nesting, skip_sequence
+from xarray_dicom.transfer_syntax import TransferSyntax
 from xarray_dicom.warn import warn
 
 PER_FRAME_GROUPS = 0x52009230
@@ -44,11 +41,6 @@ PIXEL_ELEMENTS = {
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
-
-IMPLICIT_SYNTAX = "1.2.840.10008.1.2"
-EXPLICIT_SYNTAX = "1.2.840.10008.1.2.1"
-BIG_ENDIAN_SYNTAX = "1.2.840.10008.1.2.2"
-_NATIVE_SYNTAXES = frozenset({"", IMPLICIT_SYNTAX, EXPLICIT_SYNTAX, BIG_ENDIAN_SYNTAX})
 
 #: More top-level elements than any real data set has.
 MOST_ELEMENTS = 2**16
@@ -116,7 +108,7 @@ class Outline:
     @property
     def deflated(self) -> bool:
         """Whether the data set is one deflate stream."""
-        return self.transfer_syntax in DEFLATED_SYNTAXES
+        return TransferSyntax.of(self.transfer_syntax).deflated
 
     def extend(self, content: bytes) -> bool:
         """Go on with `content`, the object's first bytes; True when the outline is complete."""
@@ -203,34 +195,22 @@ class Outline:
         """Find what the data set obeys, whatever the meta header says."""
         first = content[self._position : self._position + 6]
         explicit = is_vr(first[4:6])
-        stated = self.transfer_syntax
-        if stated in PrivateTransferSyntaxes:
-            private = PrivateTransferSyntaxes[PrivateTransferSyntaxes.index(stated)]
-            expected = Encoding(private.is_implicit_VR, private.is_little_endian)
-        elif stated in (IMPLICIT_SYNTAX, ""):
-            expected = IMPLICIT_LITTLE
-        else:
-            expected = Encoding(False, stated != BIG_ENDIAN_SYNTAX)
+        stated = TransferSyntax.of(self.transfer_syntax)
+        expected = Encoding(stated.implicit_vr, stated.little_endian)
         # The first group is a small number; only in the wrong byte order is it a large one.
         as_little, as_big = int.from_bytes(first[:2], "little"), int.from_bytes(first[:2], "big")
         little = expected.little_endian or not explicit
         if explicit and (as_little < _LARGE_GROUP) != (as_big < _LARGE_GROUP):
             little = as_little < _LARGE_GROUP
         self.encoding = Encoding(not explicit, little)
-        found = (
-            IMPLICIT_SYNTAX
-            if not explicit
-            else EXPLICIT_SYNTAX
-            if self.encoding.little_endian
-            else BIG_ENDIAN_SYNTAX
-        )
-        if stated and self.encoding != expected:
+        actual = TransferSyntax.of_data_set(not explicit, little)
+        if stated.uid and self.encoding != expected:
             warn(
-                f"{self.location}: the transfer syntax is stated as {stated}, but the data set is "
-                f"encoded like {found}; it is read so"
+                f"{self.location}: the transfer syntax is stated as {stated.uid}, but the data set "
+                f"is encoded like {actual.uid}; it is read so"
             )
-        if stated in _NATIVE_SYNTAXES:
-            self.transfer_syntax = found
+        if stated.plain:
+            self.transfer_syntax = actual.uid
 
     def _remains(self, content: bytes) -> bool:
         """Whether another element follows; trailing zeros shorter than one are padding."""

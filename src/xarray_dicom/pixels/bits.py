@@ -1,4 +1,4 @@
-"""Bits to values: 1-bit pixels, unused high bits, signs."""
+"""From bits to values: 1-bit pixels, unused high bits, signs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.pixels.buffers import Buffer
+from xarray_dicom.pixel_format import Buffer
 
 
 def unpack_bits(buffer: Buffer, start_bit: int, count: int) -> NDArray[np.uint8]:
@@ -17,7 +17,7 @@ def unpack_bits(buffer: Buffer, start_bit: int, count: int) -> NDArray[np.uint8]
     buffer
         Packed bits; bit 0 is the least significant one of the first byte.
     start_bit
-        Bits to skip: where the first pixel lies in `buffer`.
+        Bits of `buffer` before the first pixel.
     count
         Number of pixels.
 
@@ -41,23 +41,28 @@ def unpack_bits(buffer: Buffer, start_bit: int, count: int) -> NDArray[np.uint8]
     return np.unpackbits(packed, count=skip + count, bitorder="little")[skip:]
 
 
-def conform(
+def copy_significant_bits(
     pixels: NDArray[np.generic], precision: int, out: NDArray[np.generic]
 ) -> NDArray[np.generic]:
-    """Write `pixels` to `out`, keeping only their lowest `precision` bits.
+    """Copy the lowest `precision` bits of pixels to an array.
 
     The bits above are cleared for an unsigned `out` and filled with the sign for a signed
-    one: what lies there is undefined, or was an overlay (PS3.5 8.1.1). Conversion to the
-    type of `out` is modular, so an unsigned codec can carry signed pixels.
+    one: their content is undefined, or an overlay (PS3.5 8.1.1). Conversion to the type of
+    `out` is modular, so an unsigned codec can carry signed pixels.
 
     Parameters
     ----------
     pixels
-        What a codec delivered; may be `out` itself.
+        Samples of a codec; may be `out` itself.
     precision
-        Significant bits of a sample; 0 keeps all.
+        Significant bits of a sample; 0 for all.
     out
         Array of the same shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        `out`.
     """
     shift = 8 * out.dtype.itemsize - precision
     if precision == 0 or shift <= 0 or out.dtype.kind not in "iu":

@@ -1,14 +1,14 @@
-"""What a codestream says of itself, read before a codec may allocate anything."""
+"""Headers of codestreams, read before a codec may allocate anything."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.pixels.buffers import Buffer
+from xarray_dicom.pixel_format import Buffer
 
-#: Bytes after the end marker that are passed over, besides any number of zeros.
-TRAILING_JUNK = 64
+#: Bytes after the end marker that are ignored, apart from any number of zeros.
+TRAILING_BYTES = 64
 
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _JXL_SIGNATURE = b"\x00\x00\x00\x0cJXL "
@@ -31,27 +31,27 @@ _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 @dataclass(frozen=True, slots=True)
 class CodestreamHeader:
-    """The header of one compressed frame.
+    """Header of one compressed frame.
 
     Attributes
     ----------
     rows, columns, components
         Shape of the image in the codestream.
     precision
-        Bits of a sample; 0 when the format does not say it plainly.
+        Bits of a sample; 0 where the format has no such field.
     signed
-        Whether samples are signed.
+        True if samples are signed.
     component_ids
-        JPEG only; the letters ``RGB`` are a statement about colour.
+        JPEG only; the letters ``RGB`` say that the components are not YCbCr.
     jfif
-        Whether a JPEG has a JFIF marker, which promises YCbCr.
+        True if a JPEG has a JFIF marker, which promises YCbCr.
     process
         JPEG only; the second byte of the start-of-frame marker.
     multiple_component_transform
-        JPEG 2000 only; whether the decoder itself turns components into RGB.
+        JPEG 2000 only; True if the decoder itself converts components to RGB.
     nbytes
-        First bytes of the codestream that tell all of this: another one that starts with
-        the same bytes has the same header. 0 where that is not known.
+        Length of the beginning of the codestream that all of this is read from: another one
+        that starts with the same bytes has the same header. 0 where it is undefined.
     """
 
     rows: int
@@ -73,8 +73,8 @@ def _uint(buffer: Buffer, offset: int, size: int) -> int:
     return int.from_bytes(field, "big")
 
 
-def family(codestream: Buffer) -> str | None:
-    """Name of the codec that the first bytes of a codestream are of; None if they say nothing."""
+def codestream_family(codestream: Buffer) -> str | None:
+    """Return the family of codecs that a codestream starts like; None if like none."""
     start = bytes(codestream[:8])
     name = next((name for begin, name in _SIGNATURES.items() if start.startswith(begin)), None)
     if name != "JPEG":
@@ -86,9 +86,9 @@ def family(codestream: Buffer) -> str | None:
 
 
 def require_end_marker(codestream: Buffer) -> None:
-    """Raise `CorruptDicomError` unless FFD9 (EOI, EOC) ends `codestream`.
+    """Raise `CorruptDicomError` unless the marker FFD9 (EOI, EOC) ends a codestream.
 
-    JPEG and HTJ2K codecs fill up what is missing in silence; the marker cannot occur
+    Codecs of JPEG and HTJ2K make up missing pixels without an error. The marker cannot occur
     inside entropy-coded bytes.
     """
     end = len(codestream)
@@ -97,12 +97,12 @@ def require_end_marker(codestream: Buffer) -> None:
     window = 4096
     while end > 0:
         tail = bytes(codestream[max(0, end - window) : end])
-        kept = len(tail.rstrip(b"\0"))
-        if kept:
-            end -= len(tail) - kept
+        filled = len(tail.rstrip(b"\0"))
+        if filled:
+            end -= len(tail) - filled
             break
         end -= len(tail)
-    if b"\xff\xd9" not in bytes(codestream[max(0, end - TRAILING_JUNK - 2) : end]):
+    if b"\xff\xd9" not in bytes(codestream[max(0, end - TRAILING_BYTES - 2) : end]):
         raise CorruptDicomError("its codestream has no end marker: bytes are missing at its end")
 
 
@@ -176,7 +176,7 @@ def jpeg2000_header(codestream: Buffer) -> CodestreamHeader:
 
 
 def _component_transform(codestream: Buffer, offset: int) -> tuple[bool, int]:
-    """Whether COD, after the marker at `offset`, sets the component transform; where that ends."""
+    """Return True if COD, after the marker at `offset`, sets the transform, and its end."""
     while (marker := _uint(codestream, offset, 2)) != 0xFF90:
         length = _uint(codestream, offset + 2, 2)
         if marker == 0xFF52:
@@ -187,21 +187,21 @@ def _component_transform(codestream: Buffer, offset: int) -> tuple[bool, int]:
     raise CorruptDicomError("its JPEG 2000 codestream has no coding style marker (COD)")
 
 
-def _box(container: Buffer, wanted: bytes) -> int:
-    """Offset of the content of the first box of type `wanted` in a JP2 or JPEG XL file."""
+def _box(container: Buffer, box_type: bytes) -> int:
+    """Return the offset of the content of the first box of a type in a JP2 or JPEG XL file."""
     offset = 0
     while offset < len(container):
         length = _uint(container, offset, 4)
-        kind = bytes(container[offset + 4 : offset + 8])
+        found_type = bytes(container[offset + 4 : offset + 8])
         start = offset + 8
         if length == 1:
             length, start = _uint(container, offset + 8, 8), offset + 16
-        if kind == wanted:
+        if found_type == box_type:
             return start
         if length < 8:
             break
         offset += length
-    raise CorruptDicomError(f"its container has no {wanted.decode()} box")
+    raise CorruptDicomError(f"its container has no {box_type.decode()} box")
 
 
 # Bits of a dimension for each value of its selector (ISO/IEC 18181-1, SizeHeader).
@@ -210,7 +210,7 @@ _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def jpegxl_size(codestream: Buffer) -> tuple[int, int]:
-    """Rows and columns that a JPEG XL codestream or container claims.
+    """Read rows and columns from the size header of a JPEG XL codestream or container.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Colour as DICOM stores it, to RGB by pixel (PS3.3 C.7.6.3.1.2)."""
+"""Conversion of colour as DICOM stores it to RGB by pixel (PS3.3 C.7.6.3.1.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xarray_dicom.errors import UnsupportedDicomError
 #: Photometric interpretations whose samples are full-range YCbCr, whatever the codec.
 YCBCR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
-#: Retired ones that no oracle converts, and that are not RGB either.
+#: Retired ones that neither pydicom nor highdicom converts, and that are not RGB either.
 UNSUPPORTED = frozenset({"YBR_PARTIAL_422", "YBR_PARTIAL_420", "HSV", "ARGB", "CMYK"})
 
 

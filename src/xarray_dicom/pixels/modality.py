@@ -1,8 +1,8 @@
-"""Which transform a data set asks for."""
+"""Transforms of pixel values, as a data set describes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.pixels.transform import (
     Fraction,
     LookupTable,
-    PerFrame,
     RealWorldTable,
     RealWorldValue,
     Rescale,
@@ -32,9 +31,9 @@ def modality_transform(
     slope: NDArray[np.floating] | None = None,
     intercept: NDArray[np.floating] | None = None,
 ) -> Transform:
-    """The transform from stored values to modality values (PS3.3 C.11.1).
+    """Return the transform from stored values to modality values (PS3.3 C.11.1).
 
-    Looks where highdicom looks, in its order: Modality LUT Sequence, Rescale Slope and
+    The first of these is used, as by highdicom: Modality LUT Sequence, Rescale Slope and
     Intercept of the data set, of its shared functional groups, of the frames. Where one
     of slope and intercept is missing or empty it is taken as 1 or 0. RT Dose is scaled by
     Dose Grid Scaling (3004,000E).
@@ -42,7 +41,7 @@ def modality_transform(
     Parameters
     ----------
     dataset
-        Root data set; its per-frame functional groups are not looked at.
+        Root data set; its per-frame functional groups are not read.
     stored
         Type of the stored values.
     slope, intercept
@@ -66,8 +65,8 @@ def modality_transform(
     scaling = dataset.get("DoseGridScaling")
     if scaling and dataset.get("SOPClassUID") == RT_DOSE:
         return Rescale.of(float(scaling), 0.0, stored)
-    for place in _places(dataset, "PixelValueTransformationSequence"):
-        shared_slope, shared_intercept = place.get("RescaleSlope"), place.get("RescaleIntercept")
+    for shared in _root_and_shared(dataset, "PixelValueTransformationSequence"):
+        shared_slope, shared_intercept = shared.get("RescaleSlope"), shared.get("RescaleIntercept")
         if shared_slope or shared_intercept:
             return Rescale.of(float(shared_slope or 1), float(shared_intercept or 0), stored)
     if slope is None and intercept is None:
@@ -79,7 +78,21 @@ def modality_transform(
 
 
 def modality_table(item: Dataset, stored: np.dtype[np.generic], dataset: Dataset) -> LookupTable:
-    """The table in an item of the Modality LUT Sequence (0028,3000).
+    """Return the table in an item of the Modality LUT Sequence (0028,3000).
+
+    Parameters
+    ----------
+    item
+        The item.
+    stored
+        Type of the stored values.
+    dataset
+        Root data set, whose Pixel Representation gives the sign of the first mapped value.
+
+    Returns
+    -------
+    LookupTable
+        Table with entries of the type of modality values.
 
     Raises
     ------
@@ -89,7 +102,8 @@ def modality_table(item: Dataset, stored: np.dtype[np.generic], dataset: Dataset
     descriptor = item.get("LUTDescriptor")
     if descriptor is None or len(descriptor) != 3 or item.get("LUTData") is None:
         raise CorruptDicomError(
-            "its Modality LUT Sequence (0028,3000) lacks LUT Descriptor or LUT Data"
+            "its Modality LUT Sequence (0028,3000) lacks LUT Descriptor or LUT Data",
+            tag="ModalityLUTSequence",
         )
     length, first_mapped, bits = (int(value) for value in descriptor)
     length = length or 2**16
@@ -99,13 +113,14 @@ def modality_table(item: Dataset, stored: np.dtype[np.generic], dataset: Dataset
     if table.size != length:
         raise CorruptDicomError(
             f"its LUT Data (0028,3006) has {table.size} entries, but LUT Descriptor "
-            f"(0028,3002) says {length}"
+            f"(0028,3002) says {length}",
+            tag="LUTData",
         )
     return LookupTable(first_mapped, table.astype(value_dtype(stored)))
 
 
 def _lut_entries(item: Dataset, length: int, bits: int) -> NDArray[np.generic]:
-    """LUT Data, which is US or OW, and holds 8-bit entries one or two to a word."""
+    """Return LUT Data, which is US or OW, and has 8-bit entries one or two to a word."""
     content = item.LUTData
     _, little_endian = item.original_encoding
     order = ">" if little_endian is False else "<"
@@ -119,50 +134,20 @@ def _lut_entries(item: Dataset, length: int, bits: int) -> NDArray[np.generic]:
     return np.frombuffer(content[: len(content) // 2 * 2], f"{order}u2")
 
 
-def real_world_transform(
-    dataset: Dataset,
-    stored: np.dtype[np.generic],
-    per_frame: Sequence[Dataset] = (),
-) -> Transform | None:
-    """The transform of the first Real World Value Mapping (PS3.3 C.7.6.16.2.11).
+def real_world_mapping(item: Dataset, stored: np.dtype[np.generic]) -> Transform:
+    """Return the transform of an item of the Real World Value Mapping Sequence (0040,9096).
 
     Parameters
     ----------
-    dataset
-        Root data set; looked at first, then its shared functional groups.
+    item
+        The item (PS3.3 C.7.6.16.2.11).
     stored
         Type of the stored values.
-    per_frame
-        For each frame an item of its Real World Value Mapping Sequence (0040,9096), looked
-        at last.
 
     Returns
     -------
-    Transform or None
-        None if nothing is mapped.
-
-    Raises
-    ------
-    CorruptDicomError
-        If a mapping lacks what it needs.
-    """
-    for place in _places(dataset):
-        if place.get("RealWorldValueMappingSequence"):
-            return real_world_mapping(place.RealWorldValueMappingSequence[0], stored)
-    if not per_frame:
-        return None
-    # Frames nearly always share a few mappings; equal ones are kept once.
-    keys = [item.to_json() for item in per_frame]
-    distinct = dict(zip(keys, per_frame, strict=True))
-    position = {key: index for index, key in enumerate(distinct)}
-    transforms = tuple(real_world_mapping(item, stored) for item in distinct.values())
-    if len(transforms) == 1:
-        return transforms[0]
-    return PerFrame(transforms, tuple(position[key] for key in keys))
-
-
-def real_world_mapping(item: Dataset, stored: np.dtype[np.generic]) -> Transform:
-    """The transform of one item of the Real World Value Mapping Sequence (0040,9096).
+    RealWorldTable or RealWorldValue
+        By whether the item has a table.
 
     Raises
     ------
@@ -184,12 +169,13 @@ def real_world_mapping(item: Dataset, stored: np.dtype[np.generic]) -> Transform
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptDicomError(
-            f"its Real World Value Mapping Sequence (0040,9096) is incomplete: {error}"
+            f"its Real World Value Mapping Sequence (0040,9096) is incomplete: {error}",
+            tag="RealWorldValueMappingSequence",
         ) from error
 
 
 def fraction_transform(dataset: Dataset) -> Fraction:
-    """The transform of a FRACTIONAL segmentation.
+    """Return the transform of a FRACTIONAL segmentation.
 
     Raises
     ------
@@ -199,14 +185,15 @@ def fraction_transform(dataset: Dataset) -> Fraction:
     maximum = dataset.get("MaximumFractionalValue")
     if not maximum:
         raise CorruptDicomError(
-            "its segmentation is FRACTIONAL but has no Maximum Fractional Value (0062,000E)"
+            "its segmentation is FRACTIONAL but has no Maximum Fractional Value (0062,000E)",
+            tag="MaximumFractionalValue",
         )
     return Fraction(int(maximum))
 
 
-def _places(dataset: Dataset, macro: str = "") -> Iterator[Dataset]:
-    """The root and the shared functional groups, inside `macro` where they have it."""
+def _root_and_shared(dataset: Dataset, macro: str) -> Iterator[Dataset]:
+    """Yield the root, and the shared functional groups, inside `macro` where they have it."""
     yield dataset
     for groups in (dataset.get("SharedFunctionalGroupsSequence") or ())[:1]:
-        inner = groups.get(macro) if macro else None
+        inner = groups.get(macro)
         yield inner[0] if inner else groups

@@ -1,7 +1,7 @@
-"""From stored values to the values they stand for, a frame or a run of frames at a time.
+"""Transforms of stored values to physical values, of a frame or of several at a time.
 
-All transforms are small, immutable and picklable, and know nothing of data sets:
-`xarray_dicom.pixels.modality` reads them from there.
+All transforms are small, immutable and picklable, and independent of data sets:
+`xarray_dicom.pixels.modality` makes them from one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from xarray_dicom.errors import CorruptDicomError
 
 Values = NDArray[np.generic]
-#: One number for all frames, shape ``()``, or one for each, shape ``(frames,)``.
+#: Number of all frames, shape ``()``, or of each frame, shape ``(frames,)``.
 PerFrameNumber = NDArray[np.floating]
-#: The index of one frame, or those of several, shape ``(frames,)``.
+#: Index of a frame, or indices of several, shape ``(frames,)``.
 FrameIndex = int | NDArray[np.int64]
 
 
 @runtime_checkable
 class Transform(Protocol):
-    """What the reader applies to decoded frames."""
+    """Function of stored values that the reader applies to decoded frames."""
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -51,7 +51,7 @@ class Transform(Protocol):
 
 
 def value_dtype(stored: np.dtype[np.generic]) -> np.dtype[np.floating]:
-    """Type that modality and real-world values of `stored` pixels have.
+    """Return the type of modality and real-world values of pixels of a type.
 
     float32, but float64 where that would lose digits: 32- and 64-bit integers, float64.
     """
@@ -59,36 +59,45 @@ def value_dtype(stored: np.dtype[np.generic]) -> np.dtype[np.floating]:
     return np.dtype(np.float64 if wide else np.float32)
 
 
-def _of(number: PerFrameNumber, frame: FrameIndex, stored: Values) -> PerFrameNumber:
-    """The number of `frame`, or those of several so that they broadcast with `stored`."""
+def _select(number: PerFrameNumber, frame: FrameIndex, stored: Values) -> PerFrameNumber:
+    """Return the number of a frame, or those of several so that they broadcast with `stored`."""
     if number.ndim == 0:
         return number
-    picked = np.asarray(number[frame])
+    selected = np.asarray(number[frame])
     if not isinstance(frame, np.ndarray):
-        return picked
-    return picked.reshape(-1, *[1] * (stored.ndim - 1))
+        return selected
+    return selected.reshape(-1, *[1] * (stored.ndim - 1))
 
 
 def _linear(
     stored: Values, slope: PerFrameNumber, intercept: PerFrameNumber, out: Values | None
 ) -> Values:
-    """`stored * slope + intercept`, each step rounded to the type of `slope`, as highdicom does."""
+    """Return `stored * slope + intercept`, rounded to the type of `slope` at each step.
+
+    highdicom rounds likewise.
+    """
     values = np.multiply(stored, slope, out=out, dtype=slope.dtype, casting="unsafe")
     added = intercept != 0
     if added.all():
         return np.add(values, intercept, out=values)
-    # Adding 0 would make -0 of it.
+    # Adding 0 to -0 would give 0.
     return np.add(values, intercept, out=values, where=added) if added.any() else values
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The stored values as they are."""
+    """Identity: the stored values themselves."""
 
     dtype: np.dtype[np.generic]
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return `stored`, cast to `dtype` where that differs."""
+        """Return `stored`, cast to `dtype` where that differs.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         if out is None:
             return stored.astype(self.dtype, copy=False)
         np.copyto(out, stored, casting="unsafe")
@@ -115,7 +124,15 @@ class Rescale:
         intercept: float | NDArray[np.floating],
         stored: np.dtype[np.generic],
     ) -> Rescale:
-        """The transform for pixels of type `stored`."""
+        """Return the transform for pixels of type `stored`.
+
+        Parameters
+        ----------
+        slope, intercept
+            Rescale Slope and Intercept, of all frames or of each.
+        stored
+            Type of the stored values.
+        """
         dtype = value_dtype(stored)
         return cls(np.asarray(slope).astype(dtype), np.asarray(intercept).astype(dtype))
 
@@ -126,18 +143,26 @@ class Rescale:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether all frames share slope and intercept."""
+        """Return True if all frames share slope and intercept."""
         return self.slope.ndim == 0 and self.intercept.ndim == 0
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return ``stored * slope + intercept`` of this frame."""
-        slope, intercept = (_of(number, frame, stored) for number in (self.slope, self.intercept))
+        """Return ``stored * slope + intercept`` of this frame.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
+        slope, intercept = (
+            _select(number, frame, stored) for number in (self.slope, self.intercept)
+        )
         return _linear(stored, slope, intercept, out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LookupTable:
-    """Modality LUT (PS3.3 C.11.1.1.1): values beyond an end take that end's entry.
+    """Modality LUT (PS3.3 C.11.1.1.1): values beyond the table take its nearest entry.
 
     Attributes
     ----------
@@ -156,7 +181,13 @@ class LookupTable:
         return self.table.dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Look every value up."""
+        """Return the entry of each value.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
         return _take(self.table, index, out)
 
@@ -165,7 +196,7 @@ class LookupTable:
 class RealWorldValue:
     """Linear Real World Value Mapping (PS3.3 C.7.6.16.2.11).
 
-    Stored values outside the mapped range stand for nothing: they become NaN.
+    Stored values outside the mapped range have no meaning: they become NaN.
 
     Attributes
     ----------
@@ -186,9 +217,15 @@ class RealWorldValue:
         return self.slope.dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Return ``stored * slope + intercept`` of this frame, NaN outside the range."""
+        """Return ``stored * slope + intercept`` of this frame, NaN outside the range.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         slope, intercept, first, last = (
-            _of(number, frame, stored)
+            _select(number, frame, stored)
             for number in (self.slope, self.intercept, self.first, self.last)
         )
         values = _linear(stored, slope, intercept, out)
@@ -216,7 +253,13 @@ class RealWorldTable:
         return self.table.dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Look every value up."""
+        """Return the entry of each value.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         index = np.subtract(stored, self.first_mapped, dtype=np.int64, casting="unsafe")
         return _blank(_take(self.table, index, out), (index < 0) | (index >= self.table.size))
 
@@ -235,6 +278,11 @@ class Fraction:
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
         """Return ``stored / maximum``.
 
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+
         Raises
         ------
         CorruptDicomError
@@ -242,14 +290,15 @@ class Fraction:
         """
         if stored.size and stored.max() > np.int64(self.maximum):
             raise CorruptDicomError(
-                f"it has values above {self.maximum}, its Maximum Fractional Value (0062,000E)"
+                f"it has values above {self.maximum}, its Maximum Fractional Value (0062,000E)",
+                tag="MaximumFractionalValue",
             )
         return np.divide(stored, np.float32(self.maximum), out=out, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class PerFrame:
-    """A few transforms of one result type, each for some of the frames.
+    """Several transforms of one result type, each for some of the frames.
 
     Attributes
     ----------
@@ -268,7 +317,13 @@ class PerFrame:
         return self.transforms[0].dtype
 
     def apply(self, stored: Values, frame: FrameIndex, out: Values | None = None) -> Values:
-        """Apply the transform of each frame."""
+        """Apply the transform of each frame.
+
+        Parameters
+        ----------
+        stored, frame, out
+            As for `Transform.apply`.
+        """
         if not isinstance(frame, np.ndarray):
             return self.transforms[self.choice[frame]].apply(stored, frame, out)
         values = np.empty(stored.shape, self.dtype) if out is None else out

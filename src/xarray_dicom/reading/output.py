@@ -17,7 +17,7 @@ from xarray_dicom.reading.plan import Picks, Plan, Target, Targets
 Pixels = NDArray[Any]
 
 
-class Canvas:
+class Output:
     """The output of one read, with its outer axes flattened to rows.
 
     Parameters
@@ -152,7 +152,7 @@ class Canvas:
             claimed = (before != 0) & (mask != 0) & (before != label)
             if paint.overlap == "error" and claimed.any():
                 raise DicomError(
-                    f"{self.array.sources[0].source.location}: segments "
+                    f"{self.array.sources[0].location}: segments "
                     f"{int(before[claimed][0])} and {label} overlap; choose overlap='first' or "
                     "'last', or fewer segments"
                 )

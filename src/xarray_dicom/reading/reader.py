@@ -1,192 +1,244 @@
-"""The pipeline of a read: plan → merged ranges → sliding window of requests → decode → place."""
+"""The pipeline of a read: plan → batches of encoded frames → decode → place."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.decode_threads import cpu_count
+from xarray_dicom.decode_threads import DecodePool, cpu_count
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.frames.indexed import IndexedFrames
-from xarray_dicom.frames.scanned import Sought, draw_passing
+from xarray_dicom.frames.fetch import closing, fetch_from
+from xarray_dicom.frames.source import Budget, EncodedFrames, FrameSource
 from xarray_dicom.layout.frame_array import FrameArray
-from xarray_dicom.pixels.buffers import Buffer
-from xarray_dicom.pixels.decode import LARGE_FRAME, MAX_EXPANSION
-from xarray_dicom.reading.decode import Located, Request, draw
-from xarray_dicom.reading.output import Canvas, Pixels
+from xarray_dicom.pixels import decoder_for
+from xarray_dicom.reading.decode import Share, decode_share
+from xarray_dicom.reading.output import Output, Pixels
 from xarray_dicom.reading.plan import Plan
-from xarray_dicom.runtime import off_loop, runtime
-from xarray_dicom.storage.ranges import merge
+from xarray_dicom.runtime import gather, off_loop, runtime, wait_for
 
-T = TypeVar("T")
+Int64s = NDArray[np.int64]
 
+#: Decoded bytes of a read that the calling thread decodes itself.
+FEW_BYTES = 4 * 2**20
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """One read under way."""
+#: Frames that are worth waking a thread, which takes about 0.1 ms, a quarter of a JPEG tile.
+FRAMES_PER_THREAD = 2
 
-    array: FrameArray
-    plan: Plan
-    canvas: Canvas
-    sources: list[IndexedFrames]
+#: Requests of one read that may be under way, unless a source says otherwise.
+REQUESTS = 16
 
 
 async def read(
     array: FrameArray,
     plan: Plan,
     shape: tuple[int, ...],
-    channels: slice | NDArray[np.int64] | None,
+    channels: slice | Int64s | None,
 ) -> Pixels:
-    """Fetch, decode and place every frame of `plan`; arguments as for `Canvas`.
+    """Fetch, decode and place every frame of `plan`.
+
+    Parameters
+    ----------
+    array
+        The frames.
+    plan
+        Frames to read, and where the pixels of each go.
+    shape, channels
+        Shape of the output without samples, and samples to keep; as for `Output`.
 
     Raises
     ------
     CorruptDicomError
-        If a frame's bytes are lost or damaged; the message names the source and the frame.
+        If a frame's bytes are lost or damaged; names the source and the frame.
     SourceChangedError
         If an object was replaced after it was opened.
     """
-    located, sought = await _locate(array, plan)
-    instances = [one.frames for one in located] + [one.frames for one in sought]
-    canvas = Canvas(array, shape, channels, plan)
-    if not canvas.is_blank:
-        await off_loop(canvas.blank)
+    selections, starts = _by_source(array, plan)
+    window = max((getattr(source, "requests", REQUESTS) for source, _ in selections), default=1)
+    pixel_format = array.sources[0].format
+    at_once = decoder_for(array.decoder, pixel_format).frames_at_once
+    budget = Budget(array.memory_budget, window, at_once if at_once > 1 else cpu_count())
+    decoding: Decoding | None = None
     try:
-        await _serve_all(Reading(array, plan, canvas, instances), located, sought)
+        async with closing(fetch_from(selections, budget)) as batches:
+            async for position, batch in batches:
+                if decoding is None:
+                    # Not before the sources have found that their bytes can hold the frames.
+                    try:
+                        output = await _blank(Output(array, shape, channels, plan))
+                    except BaseException:
+                        batch.release()
+                        raise
+                    decoding = Decoding(array, plan, output)
+                source, numbers = selections[position]
+                await decoding.add(_share(source, batch, numbers, starts[position]))
+        if decoding is None:
+            output = await _blank(Output(array, shape, channels, plan))
+        else:
+            await decoding.finish()
     except CorruptDicomError:
         # Bytes of a replaced object look damaged: that it was replaced explains more.
-        await _verify(instances)
+        await _verify(selections)
         raise
-    await _verify(instances)
-    return canvas.pixels
+    finally:
+        if decoding is not None:
+            decoding.cancel()
+    await _verify(selections)
+    return output.pixels
 
 
-async def _verify(instances: Iterable[IndexedFrames]) -> None:
-    await asyncio.gather(*(instance.source.verify() for instance in instances))
+async def _blank(output: Output) -> Output:
+    """Fill an output that its frames don't cover."""
+    if not output.is_blank:
+        await off_loop(output.blank)
+    return output
 
 
-async def _locate(array: FrameArray, plan: Plan) -> tuple[list[Located], list[Sought]]:
-    """The frames of `plan` by instance: those whose place is known, and those to be found."""
+async def _verify(selections: Sequence[tuple[FrameSource, Int64s]]) -> None:
+    await gather([source.verify() for source, _ in selections])
+
+
+def _by_source(
+    array: FrameArray, plan: Plan
+) -> tuple[list[tuple[FrameSource, Int64s]], list[tuple[int, Int64s]]]:
+    """Divide the frames of a plan by instance.
+
+    Returns
+    -------
+    tuple
+        Instances with the numbers of their frames, none twice; and for each the position of its
+        first target in the plan with the number of every target's frame.
+    """
+    if len(array.sources) == 1:
+        numbers = plan.frames
+        repeated = len(numbers) > 1 and bool((numbers[1:] == numbers[:-1]).any())
+        return [(array.sources[0], np.unique(numbers) if repeated else numbers)], [(0, numbers)]
+    selections, starts = [], []
     home = np.searchsorted(array.starts, plan.frames, "right") - 1
-    located, sought = [], []
     for number in np.unique(home).tolist():
         first, last = np.searchsorted(home, (number, number + 1)).tolist()
-        instance = array.sources[number]
-        one = Sought(instance, first, plan.frames[first:last] - array.starts[number])
-        if instance.has_offsets:
-            located.append(one.located(await instance.frame_offsets()))
-            _require_proportion(located[-1])
-        else:
-            one.require_room()
-            sought.append(one)
-    return located, sought
+        targets = plan.frames[first:last] - array.starts[number]
+        repeated = (np.diff(targets) == 0).any()
+        selections.append((array.sources[number], np.unique(targets) if repeated else targets))
+        starts.append((first, targets))
+    return selections, starts
 
 
-def _require_proportion(located: Located) -> None:
-    """Raise before memory is taken for frames that their bytes cannot hold."""
-    pixel_format, length = located.frames.format, located.spans.length
-    nbytes = pixel_format.frame_nbytes
-    small = np.flatnonzero(np.maximum(LARGE_FRAME, MAX_EXPANSION * length) < nbytes)
-    if len(small):
-        raise CorruptDicomError(
-            f"{located.frames.source.location}: frame {int(located.numbers[small[0]]) + 1}: "
-            f"{int(length[small[0]])} bytes cannot hold the {nbytes} bytes of "
-            f"{pixel_format.rows} × {pixel_format.columns} pixels: Rows (0028,0010) or "
-            "Columns (0028,0011) is wrong"
-        )
+def _share(
+    source: FrameSource, batch: EncodedFrames, numbers: Int64s, start: tuple[int, Int64s]
+) -> Share:
+    """Return all frames of a batch, with their targets in the plan."""
+    first, targets = start
+    left = first + np.searchsorted(targets, batch.numbers)
+    right = left + 1
+    if targets is not numbers:
+        right = first + np.searchsorted(targets, batch.numbers, "right")
+    return Share(source, batch, np.arange(len(batch.numbers)), left, right)
 
 
-def requests(located: Located, memory_budget: int) -> Iterator[Request]:
-    """Divide the ranges of frames into requests, as the source is best asked."""
-    sizing = located.frames.source.request_sizing
-    largest = min(sizing.largest, max(memory_budget // 8, 1))
-    spans = located.spans
-    merged = merge(spans.offset, spans.length, gap=sizing.gap, largest=largest)
-    by_request = np.argsort(merged.request, kind="stable")
-    cuts = np.flatnonzero(np.diff(merged.request[by_request])) + 1
-    for members in np.split(by_request, cuts):
-        # Only a frame of no bytes is in no request; what is decoded tells.
-        at = int(merged.request[members[0]])
-        if at < 0:
-            yield Request(located, int(spans.offset[members[0]]), 0, members)
-        else:
-            yield Request(located, int(merged.offsets[at]), int(merged.lengths[at]), members)
+class Decoding:
+    """Decoding of the batches of one read, in decode threads or the calling one.
+
+    Parameters
+    ----------
+    array, plan, output
+        The read.
+    """
+
+    def __init__(self, array: FrameArray, plan: Plan, output: Output) -> None:
+        self._read = (array, plan, output)
+        self._batched = decoder_for(array.decoder, array.sources[0].format).frames_at_once > 1
+        nbytes = len(plan.frames) * array.sources[0].format.frame_nbytes
+        self._few = nbytes <= FEW_BYTES and not runtime().on_loop()
+        self._shares: list[Share] = []
+        self._waiting: deque[Future[None]] = deque()
+
+    async def add(self, share: Share) -> None:
+        """Decode and place the frames of a batch, and release it then.
+
+        Decode threads do it, meanwhile the next batch is fetched; few frames that a calling
+        thread has read wait for `finish`.
+        """
+        if self._few:
+            self._shares.append(share)
+            return
+        pool = runtime().decode_pool
+        # A lone batch must not leave other processors idle.
+        parts = [share] if self._batched else share.split(pool.parallelism())
+        countdown = _Countdown(len(parts), share.batch)
+        for part in parts:
+            self._submit([part], countdown)
+        while len(self._waiting) > 4 * cpu_count():
+            await wait_for(self._waiting.popleft())
+        for future in tuple(islice(self._waiting, 2)):
+            if future.done():
+                future.result()
+
+    async def finish(self) -> None:
+        """Wait until all frames are placed."""
+        if self._shares:
+            self._decode_few(runtime().decode_pool)
+        while self._waiting:
+            await wait_for(self._waiting.popleft())
+
+    def cancel(self) -> None:
+        """Give up the frames that no thread has begun with."""
+        for future in self._waiting:
+            future.cancel()
+        for share in self._shares:
+            share.batch.release()
+
+    def _decode_few(self, pool: DecodePool) -> None:
+        """Decode in the calling thread, with the help of another one for several frames."""
+        shares, self._shares = self._shares, []
+        n_frames = sum(len(share.members) for share in shares)
+        parts = min(pool.parallelism(), max(1, n_frames // FRAMES_PER_THREAD))
+        if self._batched:
+            parts = 1
+        jobs: list[list[Share]] = [[] for _ in range(parts)]
+        for share in shares:
+            for number, part in enumerate(share.split(parts) if parts > 1 else [share]):
+                jobs[number].append(part)
+        countdown = _Countdown(parts, *(share.batch for share in shares))
+        for job in jobs[1:]:
+            self._submit(job, countdown)
+        with pool.calling_thread() as is_free:
+            if not is_free:
+                self._submit(jobs[0], countdown)
+                return
+            try:
+                self._decode(jobs[0])
+            finally:
+                countdown.count()
+
+    def _submit(self, shares: list[Share], countdown: _Countdown) -> None:
+        future = runtime().decode_pool.submit(self._decode, shares)
+        future.add_done_callback(countdown.count)
+        self._waiting.append(future)
+
+    def _decode(self, shares: list[Share]) -> None:
+        for share in shares:
+            decode_share(*self._read, share)
 
 
-async def _serve_all(reading: Reading, located: list[Located], sought: list[Sought]) -> None:
-    array = reading.array
-    slots = max((one.source.request_sizing.window for one in reading.sources), default=1)
-    # As many requests wait for their bytes as the store likes, and a few more to be decoded.
-    window = asyncio.Semaphore(slots)
-    under_way = asyncio.Semaphore(slots + 2 * cpu_count())
-    budget = runtime().budget
+class _Countdown:
+    """Release of batches when all jobs that decode them are done."""
 
-    async def serve(request: Request) -> None:
-        content = await request.located.frames.source.read(request.offset, request.length)
-        window.release()
-        await decode(reading, request, content)
+    def __init__(self, jobs: int, *batches: EncodedFrames) -> None:
+        self._jobs = jobs
+        self._batches = batches
+        self._lock = threading.Lock()
 
-    def start(request: Request, cost: int) -> None:
-        task = group.create_task(serve(request))
-        # A task that is cancelled before it starts runs none of its own code.
-        task.add_done_callback(lambda _: budget.release(cost))
-        task.add_done_callback(lambda _: under_way.release())
-
-    async def fetch(located: list[Located]) -> None:
-        for one in located:
-            for request in requests(one, array.memory_budget):
-                cost = request.cost(cpu_count())
-                await under_way.acquire()
-                await window.acquire()
-                await budget.acquire(cost, array.memory_budget)
-                start(request, cost)
-
-    async def seek(one: Sought) -> None:
-        known, unknown = one.split(one.frames.n_located)
-        if known.numbers.size:
-            offsets = await one.frames.locate(int(known.numbers[-1]))
-            at_once = known.located(offsets)
-            _require_proportion(at_once)
-            group.create_task(fetch([at_once]))
-        if unknown.numbers.size:
-            draw = partial(decode, reading)
-            left = await draw_passing(unknown, array.memory_budget, _require_proportion, draw)
-            await fetch(left)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in sought:
-                group.create_task(seek(one))
-            await fetch(located)
-    except BaseExceptionGroup as failures:
-        failure = _first(failures)
-    else:
-        return
-    raise failure
-
-
-async def decode(reading: Reading, request: Request, content: Buffer) -> None:
-    """Decode and place the frames of `request`, whose bytes are at hand, in decode threads."""
-    loop = asyncio.get_running_loop()
-    pool = runtime().decode_pool
-    array, plan, canvas = reading.array, reading.plan, reading.canvas
-    # A lone request must not leave the other processors idle.
-    await asyncio.gather(
-        *(
-            loop.run_in_executor(pool, draw, array, plan, canvas, share, content)
-            for share in request.shares(cpu_count())
-        )
-    )
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    failure: BaseException = failures
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure
+    def count(self, _: Future[None] | None = None) -> None:
+        """Count one job that is done."""
+        with self._lock:
+            self._jobs -= 1
+            last = not self._jobs
+        if last:
+            for batch in self._batches:
+                batch.release()

@@ -1,4 +1,4 @@
-"""Ways to locate the frames of an instance, tried one after another."""
+"""Strategies that locate the frames of an instance, tried one after another."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.frames.offsets.byte_ranges import ITEM_HEADER, ITEM_TAG, FrameOffsets
+from xarray_dicom.errors import CorruptDicomError, located
+from xarray_dicom.frames.framing import ITEM_HEADER, ITEM_TAG
+from xarray_dicom.frames.offsets.byte_ranges import FrameOffsets
 from xarray_dicom.frames.offsets.native import NativeOffsets
 from xarray_dicom.frames.offsets.pixel_data import PixelValue, UnusableTableError
 from xarray_dicom.frames.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
@@ -15,33 +16,21 @@ from xarray_dicom.frames.offsets.tiff import tiff_directory
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
+from xarray_dicom.transfer_syntax import TransferSyntax
 from xarray_dicom.warn import warn
 
 _EXTENDED_TABLE = 0x7FE00001
 _EXTENDED_LENGTHS = 0x7FE00002
 
-#: Transfer syntaxes without encapsulation (PS3.5 A.1 to A.3, A.5).
-NATIVE_SYNTAXES = frozenset(
-    {
-        "",
-        "1.2.840.10008.1.2",
-        "1.2.840.10008.1.2.1",
-        "1.2.840.10008.1.2.1.99",
-        "1.2.840.10008.1.2.2",
-        "1.2.840.113619.5.2",
-    }
-)
-
 
 async def native(value: PixelValue) -> FrameOffsets | None:
-    """Frames of uncompressed pixel data."""
+    """Locate frames of uncompressed pixel data."""
     pixel = value.header.pixel
     if pixel is None or pixel.length is None:
         return None
-    if value.format.transfer_syntax not in NATIVE_SYNTAXES:
+    if TransferSyntax.of(value.format.transfer_syntax).encapsulated:
         return None
-    return NativeOffsets.checked(
-        value.location,
+    return NativeOffsets.of_length(
         value.n_frames,
         value.start,
         pixel.length,
@@ -52,7 +41,7 @@ async def native(value: PixelValue) -> FrameOffsets | None:
 
 
 async def extended_table(value: PixelValue) -> FrameOffsets | None:
-    """Extended Offset Table: exact offsets and lengths (PS3.3 C.7.6.3.1.8)."""
+    """Read the Extended Offset Table: exact offsets and lengths (PS3.3 C.7.6.3.1.8)."""
     table, lengths = (value.header.dataset.get(tag) for tag in (_EXTENDED_TABLE, _EXTENDED_LENGTHS))
     if table is None or lengths is None or not table.value or not lengths.value:
         return None
@@ -74,18 +63,18 @@ async def extended_table(value: PixelValue) -> FrameOffsets | None:
     if int(item[-1] + ITEM_HEADER + size[-1]) > value.end:
         raise UnusableTableError("it leads behind the pixel data")
     value.check_items(item)
-    return ExactOffsets.of(value.location, item + ITEM_HEADER, size, value.size)
+    return ExactOffsets.from_lengths(item + ITEM_HEADER, size, value.size)
 
 
 async def single_frame(value: PixelValue) -> FrameOffsets | None:
-    """One frame: every fragment is its."""
+    """Take every fragment for the only frame's."""
     if value.n_frames != 1:
         return None
-    return SingleFrame(value.location, value.start, value.end)
+    return SingleFrame(value.start, value.end)
 
 
 async def basic_table(value: PixelValue) -> FrameOffsets | None:
-    """Basic Offset Table: where the first item of each frame starts (PS3.5 A.4)."""
+    """Read the Basic Offset Table: where the first item of each frame starts (PS3.5 A.4)."""
     # Header and table in one request, and the tag behind them as a check.
     wanted = min(2 * ITEM_HEADER + 4 * value.n_frames, value.end - value.start)
     opening = await value.read(value.start, wanted)
@@ -104,7 +93,7 @@ async def basic_table(value: PixelValue) -> FrameOffsets | None:
     if int(edges[-2]) + ITEM_HEADER > value.end:
         raise UnusableTableError("it leads behind the pixel data")
     value.check_items(edges[:-1])
-    return ItemOffsets(value.location, edges, value.n_frames, value.size)
+    return ItemOffsets(edges, value.n_frames, value.size)
 
 
 async def _basic_table_length(value: PixelValue) -> int:
@@ -115,21 +104,21 @@ async def _basic_table_length(value: PixelValue) -> int:
 def _table_length(opening: bytes, value: PixelValue) -> int:
     if opening[:4] != ITEM_TAG or len(opening) < ITEM_HEADER:
         raise CorruptDicomError(
-            f"{value.location}: the encapsulated pixel data at byte {value.start} does not start "
-            "with an item"
+            f"the encapsulated pixel data at byte {value.start} does not start with an item"
         )
     length = int.from_bytes(opening[4:ITEM_HEADER], "little")
     if value.start + ITEM_HEADER + length > value.end:
         raise CorruptDicomError(
-            f"{value.location}: the Basic Offset Table of {length} bytes reaches behind the object"
+            f"the Basic Offset Table of {length} bytes reaches behind the object"
         )
     return length
 
 
-Rung = Callable[[PixelValue], Awaitable[FrameOffsets | None]]
+Strategy = Callable[[PixelValue], Awaitable[FrameOffsets | None]]
 
-#: The ladder: a name for warnings, and a way to locate frames. The first to succeed is taken.
-LADDER: tuple[tuple[str, Rung], ...] = (
+#: Strategies with their names in warnings, in the order they are tried; the first that succeeds
+#: is taken.
+STRATEGIES: tuple[tuple[str, Strategy], ...] = (
     ("native layout", native),
     ("Extended Offset Table", extended_table),
     ("only frame", single_frame),
@@ -141,16 +130,20 @@ LADDER: tuple[tuple[str, Rung], ...] = (
 def pixel_value(
     source: ByteSource, header: Header, n_frames: int, pixel_format: PixelFormat
 ) -> PixelValue:
-    """The pixel data of an instance, once its frames are known to be possible.
+    """Return the pixel data of an instance, which can hold as many frames as it should.
+
+    Parameters
+    ----------
+    source, header, n_frames, pixel_format
+        As for `find_offsets`.
 
     Raises
     ------
     CorruptDicomError
         If there is no pixel data, or there can't be as many frames in it.
     """
-    location = source.location
     if header.pixel is None:
-        raise CorruptDicomError(f"{location}: the object has no pixel data")
+        raise CorruptDicomError("the object has no pixel data", location=source.location)
     if header.inflated is not None:
         size = len(header.inflated)
     elif source.fingerprint is not None:
@@ -160,12 +153,18 @@ def pixel_value(
     start, length = header.pixel.offset, header.pixel.length
     end = size if length is None else min(size, start + length)
     if n_frames < 1:
-        raise CorruptDicomError(f"{location}: Number of Frames (0028,0008) is {n_frames}")
-    encapsulated = length is None or pixel_format.transfer_syntax not in NATIVE_SYNTAXES
+        raise CorruptDicomError(
+            f"Number of Frames (0028,0008) is {n_frames}",
+            location=source.location,
+            tag="NumberOfFrames",
+        )
+    encapsulated = length is None or TransferSyntax.of(pixel_format.transfer_syntax).encapsulated
     if encapsulated and n_frames > (end - start) // ITEM_HEADER:
         raise CorruptDicomError(
-            f"{location}: {n_frames} frames can't lie in {max(0, end - start)} bytes: Number of "
-            "Frames (0028,0008) is wrong, or the object is truncated"
+            f"{n_frames} frames can't lie in {max(0, end - start)} bytes: Number of Frames "
+            "(0028,0008) is wrong, or the object is truncated",
+            location=source.location,
+            tag="NumberOfFrames",
         )
     return PixelValue(source, header, pixel_format, n_frames, start, end, size)
 
@@ -189,7 +188,7 @@ async def find_offsets(
     Returns
     -------
     FrameOffsets or None
-        None if there is no usable table: `scan` reads the items when a frame is needed.
+        None if there is no usable table: a `Scan` reads the items when a frame is needed.
 
     Raises
     ------
@@ -199,15 +198,16 @@ async def find_offsets(
     Warns
     -----
     DicomWarning
-        For each table that was passed over since it contradicts the object.
+        For each table that is not used because it contradicts the object.
     """
     value = pixel_value(source, header, n_frames, pixel_format)
-    for name, rung in LADDER:
-        try:
-            found = await rung(value)
-        except UnusableTableError as error:
-            warn(f"{source.location}: the {name} is not used: {error}")
-            continue
-        if found is not None:
-            return found
+    with located(source.location):
+        for name, strategy in STRATEGIES:
+            try:
+                offsets = await strategy(value)
+            except UnusableTableError as error:
+                warn(f"the {name} is not used: {error}")
+                continue
+            if offsets is not None:
+                return offsets
     return None

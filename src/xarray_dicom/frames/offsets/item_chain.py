@@ -1,4 +1,4 @@
-"""The chain of items that encapsulated pixel data is, and the frames they make up."""
+"""The chain of items in encapsulated pixel data, and the frames that they make up."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.frames.offsets.byte_ranges import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
+from xarray_dicom.frames.framing import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
+from xarray_dicom.transfer_syntax import TransferSyntax
 
-#: How a codestream starts that also says where it ends: JPEG and JPEG-LS (neither can have
-#: this inside), JPEG 2000 codestream.
+#: First bytes of codestreams that have an end marker: JPEG and JPEG-LS (neither can have
+#: them inside), JPEG 2000.
 _CLOSED_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 
-#: How such a codestream ends (EOI, EOC); it cannot have this in its entropy-coded bytes.
+#: End marker of these (EOI, EOC), which can't occur in entropy-coded bytes.
 _END_MARKER = b"\xff\xd9"
 
-#: How other codestreams start: JP2 file, JPEG XL codestream and file.
+#: First bytes of other codestreams: JP2 file, JPEG XL codestream and file.
 _OPEN_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
-#: Bytes from the start of an item on that tell what it is.
+#: Bytes from the start of an item that tell its kind.
 OPENING = ITEM_HEADER + max(map(len, _CLOSED_STARTS + _OPEN_STARTS))
 
-#: Bytes before the header of an item that tell how the item before it ends: its end marker
-#: and a byte of padding.
+#: Bytes before the header of an item that hold the end marker of the item before it and a
+#: byte of padding.
 TRAIL = len(_END_MARKER) + 1
-
-#: Transfer syntaxes whose codestreams have no marker: RLE, and frames deflated one by one.
-_WITHOUT_MARKER = frozenset({"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.1"})
 
 _EMPTY, _FILLED, _OPENING, _OPENING_CLOSED = range(4)
 
@@ -43,8 +41,8 @@ class Chain:
     end
         First byte after the last item noted, where the next header is due.
     certain
-        Whether every item so far is one frame for sure: a codestream with its start and its
-        end. Only what comes last can tell how many frames other items make up.
+        True while every item is exactly one frame: a codestream with its start and its end.
+        Only the whole chain tells how many frames other items make up.
     starts
         First byte of each item's header; the Basic Offset Table comes first.
     marked
@@ -52,11 +50,11 @@ class Chain:
         that has an end marker.
     whole
         Frames whose place is certain: each is one of the first items behind the table, and
-        what follows does not go on with it.
+        the next item does not continue it.
     closed
-        Whether the sequence delimiter follows at `end`.
+        True if the sequence delimiter follows at `end`.
     broken
-        Whether something else than an item follows there.
+        True if anything else than an item follows there.
     """
 
     end: int
@@ -69,9 +67,10 @@ class Chain:
 
     @classmethod
     def at(cls, start: int, n_frames: int, transfer_syntax: str) -> Chain:
-        """A chain of which nothing is known but where it starts."""
+        """Return a chain without items, which starts at byte `start`."""
         # An only frame has all items, however they look.
-        return cls(start, certain=n_frames > 1 and transfer_syntax not in _WITHOUT_MARKER)
+        markers = TransferSyntax.of(transfer_syntax).has_start_markers
+        return cls(start, certain=n_frames > 1 and markers)
 
     @property
     def n_items(self) -> int:
@@ -79,10 +78,15 @@ class Chain:
         return max(0, len(self.starts) - 1)
 
     def extend(self, block: bytes, offset: int, last: bool) -> None:
-        """Go on through `block`, which lies at `offset`, as far as headers are whole in it.
+        """Follow the chain through a block of bytes, as far as headers are complete in it.
 
-        `block` should reach back to `TRAIL` bytes before `end`; `last` says that nothing
-        follows it.
+        Parameters
+        ----------
+        block, offset
+            Bytes of the object, and where they lie in it. They should start `TRAIL` bytes
+            before `end`.
+        last
+            True if the block reaches to the end of the pixel data.
         """
         starts, marked = self.starts, self.marked
         certain, whole = self.certain, self.whole
@@ -101,7 +105,7 @@ class Chain:
             length = int.from_bytes(block[position + 4 : payload], "little")
             kind = _kind(block, payload) if length else _EMPTY
             if certain and len(starts) > 1:
-                # Its last bytes, and what follows where its length says, prove the item before.
+                # The item before is complete if it ends with its marker and another one follows.
                 certain = (
                     marked[-1] == _OPENING_CLOSED
                     and (kind >= _OPENING or not is_item)
@@ -119,14 +123,14 @@ class Chain:
         self.end = offset + position
 
     def edges(self, first: int, last: int) -> NDArray[np.int64]:
-        """Where the whole frames from `first` to `last` start, and where the last of them ends."""
+        """Return where the frames from `first` to `last` start, and where the last of them ends."""
         starts = self.starts[first + 1 : last + 3]
         if len(starts) == last - first + 1:
             starts.append(self.end)
         return np.array(starts, np.int64)
 
     def mean_length(self) -> float:
-        """Bytes of an item, header and all, as far as the last ones tell; 0 before the first."""
+        """Return the mean length of the last items with their headers; 0 before the first."""
         n = min(self.n_items, 64)
         return (self.end - self.starts[-n]) / n if n else 0.0
 
@@ -137,12 +141,19 @@ def _kind(block: bytes, payload: int) -> int:
     return _OPENING if block.startswith(_OPEN_STARTS, payload) else _FILLED
 
 
-def frame_edges(
-    chain: Chain, n_frames: int, transfer_syntax: str, location: str
-) -> NDArray[np.int64]:
-    """Where the frames of a chain followed to its end start, and last where the last one ends.
+def frame_edges(chain: Chain, n_frames: int, transfer_syntax: str) -> NDArray[np.int64]:
+    """Return where the frames of a complete chain start, and last where the last one ends.
 
-    Agrees with what `Chain.whole` promised on the way.
+    Agrees with `Chain.whole` at every earlier point.
+
+    Parameters
+    ----------
+    chain
+        All items.
+    n_frames
+        Number of Frames.
+    transfer_syntax
+        UID of the transfer syntax.
 
     Raises
     ------
@@ -152,15 +163,15 @@ def frame_edges(
     starts = np.array(chain.starts, np.int64)[1:]
     marked = np.array(chain.marked, np.int8)[1:]
     if not starts.size:
-        raise CorruptDicomError(f"{location}: the encapsulated pixel data holds no frame")
-    first = _first_fragments(marked, n_frames, transfer_syntax, location)
+        raise CorruptDicomError("the encapsulated pixel data holds no frame")
+    first = _first_fragments(marked, n_frames, transfer_syntax)
     return np.append(starts[first], chain.end)
 
 
 def _first_fragments(
-    marked: NDArray[np.int8], n_frames: int, transfer_syntax: str, location: str
+    marked: NDArray[np.int8], n_frames: int, transfer_syntax: str
 ) -> NDArray[np.int64]:
-    """Which items start a frame (PS3.5 A.4: a frame may be fragmented)."""
+    """Return the items that start a frame (PS3.5 A.4: a frame may be fragmented)."""
     filled = np.flatnonzero(marked)
     if n_frames == 1:
         return np.zeros(1, np.int64)
@@ -169,9 +180,10 @@ def _first_fragments(
     if filled.size == n_frames:
         return filled
     opening = np.flatnonzero(marked >= _OPENING)
-    if transfer_syntax not in _WITHOUT_MARKER and opening.size == n_frames and opening[0] == 0:
+    markers = TransferSyntax.of(transfer_syntax).has_start_markers
+    if markers and opening.size == n_frames and opening[0] == 0:
         return opening
     raise CorruptDicomError(
-        f"{location}: {filled.size} fragments hold {n_frames} frames, no offset table tells which "
+        f"{filled.size} fragments hold {n_frames} frames, no offset table tells which "
         f"belong together, and {opening.size} of them start a codestream"
     )

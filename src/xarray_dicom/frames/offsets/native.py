@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
-from xarray_dicom.frames.offsets.byte_ranges import Spans, check_frames, check_present
+from xarray_dicom.frames.framing import Framing
+from xarray_dicom.frames.offsets.byte_ranges import ByteRanges, check_numbers, check_present
 from xarray_dicom.warn import warn
 
 
@@ -18,8 +20,6 @@ class NativeOffsets:
 
     Attributes
     ----------
-    location
-        Named in errors.
     n_frames
         Number of frames.
     start
@@ -29,54 +29,63 @@ class NativeOffsets:
     end
         First byte behind the object.
     unit
-        Bits of a word: spans are whole words, which some encodings swap.
+        Bits of a word: ranges are whole words, which some encodings swap.
     """
 
-    location: str
     n_frames: int
     start: int
     frame_bits: int
     end: int
     unit: int = 8
 
+    framing: ClassVar[Framing] = Framing.BITS
+
     @classmethod
-    def checked(
-        cls,
-        location: str,
-        n_frames: int,
-        start: int,
-        length: int,
-        frame_bits: int,
-        end: int,
-        unit: int = 8,
+    def of_length(
+        cls, n_frames: int, start: int, length: int, frame_bits: int, end: int, unit: int = 8
     ) -> NativeOffsets:
-        """Hold the size of the frames to the `length` of the pixel data's value."""
+        """Return the offsets of frames that fit into `length` bytes of pixel data.
+
+        Parameters
+        ----------
+        n_frames, start, frame_bits, end, unit
+            As the attributes.
+        length
+            Bytes of the pixel data's value.
+
+        Raises
+        ------
+        CorruptDicomError
+            If they don't fit.
+
+        Warns
+        -----
+        DicomWarning
+            If the object ends before its last frame.
+        """
         if frame_bits <= 0:
-            raise CorruptDicomError(f"{location}: Rows, Columns or Bits Allocated is 0")
+            raise CorruptDicomError("Rows, Columns or Bits Allocated is 0")
         needed = (n_frames * frame_bits + 7) // 8
         if needed > length:
             raise CorruptDicomError(
-                f"{location}: {n_frames} frames of {frame_bits} bits take {needed} bytes, but the "
-                f"pixel data has {length}: Number of Frames (0028,0008), Rows, Columns or the "
-                "value's length is wrong"
+                f"{n_frames} frames of {frame_bits} bits take {needed} bytes, but the pixel data "
+                f"has {length}: Number of Frames (0028,0008), Rows, Columns or the value's length "
+                "is wrong",
+                tag="NumberOfFrames",
             )
         if start + needed > end:
-            there = max(0, end - start) * 8 // frame_bits
-            warn(
-                f"{location}: the object is truncated: only {there} of {n_frames} frames are there"
-            )
-        return cls(location, n_frames, start, frame_bits, end, unit)
+            present = max(0, end - start) * 8 // frame_bits
+            warn(f"the object is truncated: only {present} of {n_frames} frames are there")
+        return cls(n_frames, start, frame_bits, end, unit)
 
-    def spans(self, frames: NDArray[np.int64]) -> Spans:
-        """Byte ranges of `frames`."""
-        chosen = check_frames(frames, self.n_frames)
-        first_bit = chosen * self.frame_bits
+    def byte_ranges(self, frames: NDArray[np.int64]) -> ByteRanges:
+        """Return the byte ranges of `frames`."""
+        numbers = check_numbers(frames, self.n_frames)
+        first_bit = numbers * self.frame_bits
         word, bit = np.divmod(first_bit, self.unit)
         last = -(-(first_bit + self.frame_bits) // self.unit)
         octets = self.unit // 8
-        spans = Spans(self.start + word * octets, (last - word) * octets, bit.astype(np.uint8))
-        return check_present(spans, chosen, self.end, self.location)
-
-    def codestream(self, blob: bytes | memoryview) -> bytes | memoryview:
-        """`blob` itself."""
-        return blob
+        ranges = ByteRanges(
+            self.start + word * octets, (last - word) * octets, bit.astype(np.uint8)
+        )
+        return check_present(ranges, numbers, self.end)

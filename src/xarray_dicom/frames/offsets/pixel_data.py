@@ -1,4 +1,4 @@
-"""The pixel data element as the ways of locating frames see it."""
+"""The pixel data element as the strategies that locate frames need it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.frames.offsets.byte_ranges import ITEM_TAG
+from xarray_dicom.frames.framing import ITEM_TAG
 from xarray_dicom.parsing.elements import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
 
 
 class UnusableTableError(Exception):
-    """A table contradicts the object; the next way is tried."""
+    """A table contradicts the object; the next strategy is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelValue:
-    """The value of the pixel data element, and what is known of its frames.
+    """The value of the pixel data element.
 
     Attributes
     ----------
@@ -48,24 +48,27 @@ class PixelValue:
         return self.source.location
 
     @property
-    def at_hand_to(self) -> int:
+    def fetched_to(self) -> int:
         """First byte of the object that did not come with the header."""
-        known = self.header.head if self.header.inflated is None else self.header.inflated
-        return min(len(known), self.end)
+        return min(len(self._fetched), self.end)
 
-    def at_hand(self, offset: int, length: int) -> bytes | None:
-        """Bytes that came with the header, if they did."""
-        known = self.header.head if self.header.inflated is None else self.header.inflated
-        return known[offset : offset + length] if offset + length <= len(known) else None
+    @property
+    def _fetched(self) -> bytes:
+        return self.header.head if self.header.inflated is None else self.header.inflated
+
+    def fetched(self, offset: int, length: int) -> bytes | None:
+        """Return bytes that came with the header, None if they didn't."""
+        content = self._fetched
+        return content[offset : offset + length] if offset + length <= len(content) else None
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the object, from the header's request if they came with it."""
-        known = self.at_hand(offset, length)
-        return known if known is not None else await self.source.read(offset, length)
+        """Return bytes of the object, without a request if they came with the header."""
+        content = self.fetched(offset, length)
+        return content if content is not None else await self.source.read(offset, length)
 
     def check_items(self, offset: NDArray[np.int64]) -> None:
-        """See that items start at these offsets, as far as the bytes are at hand."""
+        """Raise if a sample of these offsets, as far as fetched, are not those of items."""
         for start in offset[:: max(1, offset.size // 16)]:
-            tag = self.at_hand(int(start), 4)
+            tag = self.fetched(int(start), 4)
             if tag is not None and tag != ITEM_TAG:
                 raise UnusableTableError(f"no item starts at byte {start}")

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.frames.offsets.byte_ranges import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
+from xarray_dicom.frames.framing import DELIMITER_TAG, ITEM_HEADER, ITEM_TAG
 from xarray_dicom.frames.offsets.pixel_data import PixelValue, UnusableTableError
 from xarray_dicom.frames.offsets.tables import ExactOffsets
 
@@ -24,7 +24,7 @@ _TILE_BYTE_COUNTS = 325
 #: Unsigned numbers by TIFF field type: SHORT, LONG, LONG8.
 _FIELD_TYPES = {3: "u2", 4: "u4", 16: "u8"}
 
-#: Directories that are looked at before the file is given up.
+#: Directories that are read before the file is given up.
 _MOST_DIRECTORIES = 8
 
 #: Bytes fetched to either side of a directory's start: least and most, and most as a share of
@@ -38,12 +38,12 @@ _SAMPLE = 14
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a kind of TIFF stores its directories.
+    """Storage of directories in a kind of TIFF.
 
     Attributes
     ----------
     byte_order
-        As `int.from_bytes` calls it.
+        In the words of `int.from_bytes`.
     first
         Where in the TIFF header the offset of the first directory lies.
     entries
@@ -59,7 +59,7 @@ class Dialect:
 
     @property
     def mark(self) -> Literal["<", ">"]:
-        """The byte order as `struct` and NumPy call it."""
+        """Byte order in the characters of `struct` and NumPy."""
         return "<" if self.byte_order == "little" else ">"
 
     @property
@@ -68,7 +68,7 @@ class Dialect:
         return struct.Struct(f"{self.mark}HH{'L' if self.word == 4 else 'Q'}{self.word}s")
 
     def number(self, content: bytes) -> int:
-        """An unsigned number."""
+        """Return an unsigned number."""
         return int.from_bytes(content, self.byte_order)
 
 
@@ -98,23 +98,25 @@ class Window:
     start: int
     content: bytes
 
-    def at_hand(self, offset: int, length: int) -> bytes | None:
-        """Bytes that came with the directory or the object's header, if they did."""
+    def fetched(self, offset: int, length: int) -> bytes | None:
+        """Return bytes that came with the directory or the object's header, None if they didn't."""
         inside = offset - self.start
         if inside >= 0 and inside + length <= len(self.content):
             return self.content[inside : inside + length]
-        return self.value.at_hand(offset, length)
+        return self.value.fetched(offset, length)
 
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Bytes of several ranges, at once; those at hand cost no request."""
-        pieces = [self.at_hand(*wanted) for wanted in ranges]
-        lacking = [wanted for wanted, piece in zip(ranges, pieces, strict=True) if piece is None]
-        fetched = iter(await self.value.source.read_many(lacking) if lacking else [])
+        """Return bytes of several ranges; those that were fetched before cost no request."""
+        pieces = [self.fetched(*byte_range) for byte_range in ranges]
+        missing = [
+            byte_range for byte_range, piece in zip(ranges, pieces, strict=True) if piece is None
+        ]
+        fetched = iter(await self.value.source.read_many(missing) if missing else [])
         return [next(fetched) if piece is None else piece for piece in pieces]
 
 
 async def tiff_directory(value: PixelValue) -> ExactOffsets | None:
-    """TileOffsets and TileByteCounts of a dual DICOM-TIFF file, held to its items.
+    """TileOffsets and TileByteCounts of a dual DICOM-TIFF file, value to its items.
 
     Every tile must be one item, the items must follow one another from the first to the
     sequence delimiter, and a sample of them must have the length that the directory gives.
@@ -126,15 +128,21 @@ async def tiff_directory(value: PixelValue) -> ExactOffsets | None:
     first = dialect.number(preamble[dialect.first : dialect.first + dialect.word])
     window, fields = await _find_tiles(value, dialect, first)
     columns = await _read_columns(window, dialect, fields)
-    offset, length = _checked(value, *columns)
+    offset, length = _check_tiles(value, *columns)
     await _check_items(window, offset, length)
-    return ExactOffsets.of(value.location, offset, length, value.size, "TIFF directory")
+    return ExactOffsets.from_lengths(offset, length, value.size, "TIFF directory")
 
 
 async def _find_tiles(
     value: PixelValue, dialect: Dialect, first: int
 ) -> tuple[Window, tuple[Field, Field]]:
-    """Offsets and byte counts in the first directory that has as many tiles as there are frames."""
+    """Find the first directory that has as many tiles as there are frames.
+
+    Returns
+    -------
+    tuple
+        The bytes around the directory, and its offsets and byte counts.
+    """
     seen: set[int] = set()
     columns = 2**15 + _TILE_COLUMNS * value.n_frames
     margin = min(_MARGIN, columns, max(_LEAST_MARGIN, value.size // _MARGIN_SHARE))
@@ -143,8 +151,8 @@ async def _find_tiles(
         seen.add(start)
         if start + dialect.entries > value.size:
             raise UnusableTableError(f"it would start at byte {start}, behind the object's end")
-        if window.at_hand(start, min(_LEAST_MARGIN, value.size - start)) is None:
-            # What lies before it is the end of the pixel data, or the columns.
+        if window.fetched(start, min(_LEAST_MARGIN, value.size - start)) is None:
+            # The end of the pixel data, or the columns, lie before it.
             low, high = max(0, start - margin), min(value.size, start + margin)
             window = Window(value, low, await value.read(low, high - low))
         fields, start = _parse_directory(window, dialect, start)
@@ -155,24 +163,24 @@ async def _find_tiles(
 
 
 def _parse_directory(window: Window, dialect: Dialect, start: int) -> tuple[dict[int, Field], int]:
-    """Fields by tag, and the offset of the next directory: 0 if there is none."""
-    opening = window.at_hand(start, dialect.entries) or b""
+    """Return fields by tag, and the offset of the next directory: 0 if there is none."""
+    opening = window.fetched(start, dialect.entries) or b""
     n_entries = dialect.number(opening)
     size = n_entries * dialect.entry.size
-    content = window.at_hand(start + dialect.entries, size + dialect.word)
+    content = window.fetched(start + dialect.entries, size + dialect.word)
     if not n_entries or content is None:
         raise UnusableTableError(
             f"its {n_entries} entries at byte {start} are cut short, or they are too many"
         )
     entries = dialect.entry.iter_unpack(content[:size])
-    fields = {tag: Field(kind, count, held) for tag, kind, count, held in entries}
+    fields = {tag: Field(kind, count, value) for tag, kind, count, value in entries}
     return fields, dialect.number(content[size:])
 
 
 async def _read_columns(
     window: Window, dialect: Dialect, fields: tuple[Field, Field]
 ) -> list[NDArray[np.unsignedinteger]]:
-    """The values of fields whose `count` is known to be possible."""
+    """Read the values of fields."""
     kinds: list[np.dtype[np.unsignedinteger]] = []
     inline: list[bytes | None] = []
     apart: list[tuple[int, int]] = []
@@ -192,15 +200,15 @@ async def _read_columns(
         apart.append((offset, length))
     fetched = iter(await window.read_many(apart))
     return [
-        np.frombuffer(next(fetched) if held is None else held, kind)
-        for held, kind in zip(inline, kinds, strict=True)
+        np.frombuffer(next(fetched) if value is None else value, kind)
+        for value, kind in zip(inline, kinds, strict=True)
     ]
 
 
-def _checked(
+def _check_tiles(
     value: PixelValue, offset: NDArray[np.unsignedinteger], count: NDArray[np.unsignedinteger]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tiles that can be the items of the pixel data, one after another."""
+    """Return offsets and lengths of tiles that can be consecutive items of the pixel data."""
     if int(offset.max()) >= value.end or int(count.max()) > value.end - value.start:
         raise UnusableTableError("it leads behind the pixel data")
     first, length = offset.astype(np.int64), count.astype(np.int64)
@@ -217,10 +225,10 @@ def _checked(
 async def _check_items(
     window: Window, offset: NDArray[np.int64], length: NDArray[np.int64]
 ) -> None:
-    """Hold the ends of the sequence of items, and a sample of these, to their tiles."""
+    """Check the first, the last and a sample of the items against their tiles."""
     value = window.value
-    came_along = (offset <= len(value.header.head)) | (offset - ITEM_HEADER >= window.start)
-    near = np.flatnonzero(came_along)
+    fetched_along = (offset <= len(value.header.head)) | (offset - ITEM_HEADER >= window.start)
+    near = np.flatnonzero(fetched_along)
     near = near[np.linspace(0, max(0, near.size - 1), min(near.size, _SAMPLE)).astype(np.int64)]
     sample = np.unique(np.append(near, [0, offset.size - 1]))
     end = int(offset[-1] + length[-1])

@@ -1,70 +1,103 @@
-"""One module per family of codecs; `TABLE` says which transfer syntax is whose."""
+"""One module per family of codecs, and the table of them by name."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
-from pydicom.uid import UID
+from xarray_dicom.pixel_format import Buffer
+from xarray_dicom.pixels.codecs import jpeg, jpeg2000, jpegls, jpegxl, rle, uncompressed
+from xarray_dicom.pixels.codecs.base import Codec, EncodedFrame, Raster
+from xarray_dicom.pixels.codecs.pydicom_plugins import HIGHDICOM
+from xarray_dicom.pixels.codestream import codestream_family
+from xarray_dicom.transfer_syntax import TransferSyntax
+from xarray_dicom.warn import warn
 
-from xarray_dicom.errors import DicomWarning
-from xarray_dicom.pixels.buffers import Buffer
-from xarray_dicom.pixels.codecs import fallback, jpeg, jpeg2000, jpegls, jpegxl, native, rle
-from xarray_dicom.pixels.codecs.base import Codec, Raster
-from xarray_dicom.pixels.codecs.fallback import require_frames
-from xarray_dicom.pixels.codestream import family
-
-_UID = "1.2.840.10008.1.2"
-
-#: Transfer syntax UID → codec (PS3.5 section 10).
-TABLE: dict[str, Codec] = {
-    _UID: native.NATIVE,
-    f"{_UID}.1": native.NATIVE,
-    f"{_UID}.1.99": native.NATIVE,
-    f"{_UID}.2": native.NATIVE,
-    f"{_UID}.1.98": native.NATIVE,
-    f"{_UID}.8.1": native.DEFLATED_FRAME,
-    f"{_UID}.5": rle.RLE,
-    **dict.fromkeys((f"{_UID}.4.{n}" for n in (50, 51, 53, 55, 57, 70)), jpeg.JPEG),
-    **dict.fromkeys((f"{_UID}.4.{n}" for n in (80, 81)), jpegls.JPEG_LS),
-    **dict.fromkeys((f"{_UID}.4.{n}" for n in (90, 91, 92, 93, 201, 202, 203)), jpeg2000.JPEG_2000),
-    **dict.fromkeys((f"{_UID}.4.{n}" for n in (110, 111, 112)), jpegxl.JPEG_XL),
+#: Codecs by the family that the table of transfer syntaxes names.
+CODECS: dict[str, Codec] = {
+    codec.name: codec
+    for codec in (
+        uncompressed.NATIVE,
+        uncompressed.DEFLATED_FRAME,
+        rle.RLE,
+        jpeg.JPEG,
+        jpegls.JPEG_LS,
+        jpeg2000.JPEG_2000,
+        jpegxl.JPEG_XL,
+    )
 }
 
-#: Family of codestreams → a transfer syntax of it.
-FAMILIES = {
-    jpeg.JPEG.name: f"{_UID}.4.50",
-    jpegls.JPEG_LS.name: f"{_UID}.4.80",
-    jpeg2000.JPEG_2000.name: f"{_UID}.4.91",
-    jpegxl.JPEG_XL.name: f"{_UID}.4.112",
+#: A transfer syntax of each family whose codestreams are recognized by their first bytes.
+_RECOGNIZED = {
+    "JPEG": "1.2.840.10008.1.2.4.50",
+    "JPEG-LS": "1.2.840.10008.1.2.4.80",
+    "JPEG 2000": "1.2.840.10008.1.2.4.91",
+    "JPEG XL": "1.2.840.10008.1.2.4.112",
 }
 
 
 def codec_for(transfer_syntax: str) -> Codec:
-    """The codec of a transfer syntax: the table's where it is compiled in, else highdicom."""
-    codec = TABLE.get(transfer_syntax)
-    if codec is None:
-        return fallback.HIGHDICOM
-    return codec if codec.available() else replace(codec, decode=fallback.HIGHDICOM.decode)
+    """Return the codec of a transfer syntax.
+
+    Parameters
+    ----------
+    transfer_syntax
+        UID of the transfer syntax.
+
+    Returns
+    -------
+    Codec
+        That of the table where its library is compiled in, else highdicom's plugins.
+    """
+    family = TransferSyntax.of(transfer_syntax).codec
+    if family is None:
+        return HIGHDICOM
+    codec = CODECS[family]
+    return codec if codec.available() else by_highdicom(codec)
 
 
-def codec_of(codestream: Buffer, transfer_syntax: str) -> Codec:
-    """The codec of a transfer syntax, unless the codestream starts as another family's does.
+def by_highdicom(codec: Codec) -> Codec:
+    """Return a codec that reads headers as `codec` does, and decodes by highdicom."""
+    return replace(codec, decode=HIGHDICOM.decode)
+
+
+def recognized_syntax(codestream: Buffer, transfer_syntax: str) -> str:
+    """Return the transfer syntax that a codestream obeys.
 
     Files are tagged wrongly: JPEG as JPEG 2000, JPEG as JPEG-LS and the like.
+
+    Parameters
+    ----------
+    codestream
+        The bytes of a frame.
+    transfer_syntax
+        UID of the transfer syntax that the data set states.
+
+    Returns
+    -------
+    str
+        `transfer_syntax`, unless the codestream starts as one of another family does.
+
+    Warns
+    -----
+    DicomWarning
+        If it does so.
     """
-    stated = codec_for(transfer_syntax)
-    if stated.name not in FAMILIES:
-        return stated
-    found = family(codestream)
-    if found is None or found == stated.name:
-        return stated
-    warnings.warn(
-        f"frames are tagged {UID(transfer_syntax).name}, but are {found}; they are read so",
-        DicomWarning,
-        stacklevel=2,
-    )
-    return codec_for(FAMILIES[found])
+    stated = TransferSyntax.of(transfer_syntax)
+    if stated.codec not in _RECOGNIZED:
+        return transfer_syntax
+    family = codestream_family(codestream)
+    if family is None or family == stated.codec:
+        return transfer_syntax
+    warn(f"frames are tagged {stated.name}, but are {family}; they are read so")
+    return _RECOGNIZED[family]
 
 
-__all__ = ["TABLE", "Codec", "Raster", "codec_for", "codec_of", "require_frames"]
+__all__ = [
+    "CODECS",
+    "Codec",
+    "EncodedFrame",
+    "Raster",
+    "by_highdicom",
+    "codec_for",
+    "recognized_syntax",
+]

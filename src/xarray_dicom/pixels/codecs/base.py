@@ -1,4 +1,4 @@
-"""What every codec is: a way to learn the shape, and a way to get the samples."""
+"""Codec: a way to learn the shape of a frame from its bytes, and a way to get its samples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_dicom.pixel_format import PixelFormat
-from xarray_dicom.pixels.buffers import Buffer
+from xarray_dicom.pixel_format import Buffer, PixelFormat
 from xarray_dicom.pixels.codestream import CodestreamHeader
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EncodedFrame:
     """One frame to decode.
 
     Attributes
@@ -23,9 +22,9 @@ class Request:
     codestream
         The bytes of the frame.
     format
-        What the data set says of its pixels.
+        Encoding of its pixels, as the data set describes it.
     header
-        What the codestream says; None for syntaxes without a header.
+        Header of the codestream; None for transfer syntaxes without one.
     bit
         First bit of the frame in `codestream`; native syntaxes only.
     out
@@ -39,13 +38,13 @@ class Request:
     out: NDArray[np.generic] | None = None
 
     @property
-    def source(self) -> bytes:
-        """The codestream as imagecodecs' signatures want it; it reads any buffer."""
+    def content(self) -> bytes:
+        """Codestream, typed as imagecodecs' signatures want it; it reads any buffer."""
         return cast(bytes, self.codestream)
 
     @property
-    def known_header(self) -> CodestreamHeader:
-        """The header, for the codecs that always have one."""
+    def parsed_header(self) -> CodestreamHeader:
+        """Header, for codecs whose codestreams always have one."""
         assert self.header is not None
         return self.header
 
@@ -58,7 +57,7 @@ class Request:
         return plane if self.format.samples == 1 else (*plane, self.format.samples)
 
     def target(self, dtype: np.dtype[np.generic]) -> NDArray[np.generic] | None:
-        """`out` as an array of `dtype`, if a codec that delivers `dtype` can write there."""
+        """Return `out` as an array of `dtype`, None if a codec of that type can't write there."""
         out = self.out
         if out is None or out.dtype.itemsize != dtype.itemsize or out.shape != self.shape:
             return None
@@ -67,16 +66,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """What a codec made of a codestream, before DICOM's corrections.
+    """Samples as a codec delivers them, before DICOM's corrections.
 
     Attributes
     ----------
     pixels
         Shape ``(rows, columns)`` or ``(rows, columns, 3)``; any type, any order in memory.
     precision
-        Significant low bits, for `xarray_dicom.pixels.bits.conform`; 0 for all.
+        Significant low bits, for `xarray_dicom.pixels.bits.copy_significant_bits`; 0 for all.
     ycbcr
-        Whether the samples are full-range YCbCr still.
+        True if the samples are full-range YCbCr still.
     """
 
     pixels: NDArray[np.generic]
@@ -90,21 +89,24 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A family of transfer syntaxes.
+    """Codec of a family of transfer syntaxes.
 
     Attributes
     ----------
     name
-        For messages.
+        Family in the table of transfer syntaxes, `xarray_dicom.transfer_syntax.CodecFamily`.
     decode
-        May raise anything on bad bytes; `decode_frame` makes it a `CorruptDicomError`.
+        May raise anything on bad bytes; `FrameDecoder` makes it a `CorruptDicomError`.
     read_header
         Reads shape and precision from a codestream, None where there is no header.
+    end_marker
+        True if the marker FFD9 ends every codestream: without it, bytes are missing.
     available
-        Whether the library behind it was compiled in.
+        Returns True if the library behind it was compiled in.
     """
 
     name: str
-    decode: Callable[[Request], Raster]
+    decode: Callable[[EncodedFrame], Raster]
     read_header: Callable[[Buffer], CodestreamHeader] | None = None
+    end_marker: bool = False
     available: Callable[[], bool] = _always

@@ -5,13 +5,9 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 
-from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
-from xarray_dicom.pixels.codecs.native import significant_bits
-from xarray_dicom.pixels.codestream import (
-    CodestreamHeader,
-    jpeg_header,
-    require_end_marker,
-)
+from xarray_dicom.pixels.codecs.base import Codec, EncodedFrame, Raster
+from xarray_dicom.pixels.codecs.uncompressed import significant_bits
+from xarray_dicom.pixels.codestream import CodestreamHeader, jpeg_header
 from xarray_dicom.pixels.colour import YCBCR
 
 _LOSSLESS = 0xC3
@@ -19,7 +15,7 @@ _RGB_IDS = frozenset({b"RGB", b"rgb"})
 
 
 def is_ycbcr(header: CodestreamHeader, photometric: str) -> bool:
-    """Whether the components of a JPEG are YCbCr.
+    """Return True if the components of a JPEG are YCbCr.
 
     The data set decides, not the codec's guess: slides tagged RGB are RGB whether or not
     an Adobe marker agrees. Two things in the codestream outweigh it, as for pydicom:
@@ -34,23 +30,28 @@ def is_ycbcr(header: CodestreamHeader, photometric: str) -> bool:
     return photometric in YCBCR
 
 
-def decode(request: Request) -> Raster:
-    """Decode with libjpeg-turbo, which converts lossy YCbCr while it is at it."""
-    require_end_marker(request.codestream)
-    header, fmt = request.known_header, request.format
+def decode_jpeg(frame: EncodedFrame) -> Raster:
+    """Decode with libjpeg-turbo, which converts lossy YCbCr itself."""
+    header, fmt = frame.parsed_header, frame.format
     ycbcr = is_ycbcr(header, fmt.photometric)
     by_codec = ycbcr and header.process != _LOSSLESS
     space = None if header.components == 1 else "YCBCR" if by_codec else "RGB"
     dtype = np.dtype(np.uint8 if header.precision <= 8 else np.uint16)
     pixels = imagecodecs.jpeg8_decode(
-        request.source,
+        frame.content,
         colorspace=space,
         outcolorspace="RGB" if space else None,
-        out=request.target(dtype),
+        out=frame.target(dtype),
     )
     # A lossy value may overshoot Bits Stored by a little; without its high bit it would be 0.
     exact = header.process == _LOSSLESS or fmt.pixel_representation == 1
     return Raster(pixels, significant_bits(fmt) if exact else 0, ycbcr and not by_codec)
 
 
-JPEG = Codec("JPEG", decode, jpeg_header, lambda: bool(imagecodecs.JPEG8.available))
+JPEG = Codec(
+    "JPEG",
+    decode_jpeg,
+    jpeg_header,
+    end_marker=True,
+    available=lambda: bool(imagecodecs.JPEG8.available),
+)

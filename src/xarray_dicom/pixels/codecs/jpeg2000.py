@@ -11,8 +11,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
-from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
-from xarray_dicom.pixels.codestream import jpeg2000_header, require_end_marker
+from xarray_dicom.pixels.codecs.base import Codec, EncodedFrame, Raster
+from xarray_dicom.pixels.codestream import jpeg2000_header
 from xarray_dicom.pixels.colour import YCBCR
 
 
@@ -21,15 +21,20 @@ def _sample_dtype(precision: int, signed: bool) -> np.dtype[Any]:
     return np.dtype(f"{'i' if signed else 'u'}{size}")
 
 
-def _decode(request: Request) -> Raster:
-    require_end_marker(request.codestream)
-    header, fmt = request.known_header, request.format
+def _decode(frame: EncodedFrame) -> Raster:
+    header, fmt = frame.parsed_header, frame.format
     dtype = _sample_dtype(header.precision, header.signed)
-    pixels = imagecodecs.jpeg2k_decode(request.source, numthreads=1, out=request.target(dtype))
+    pixels = imagecodecs.jpeg2k_decode(frame.content, numthreads=1, out=frame.target(dtype))
     # The codestream's sign and precision hold where they agree with the data set's.
     mismatch = header.components == 1 and header.signed != bool(fmt.pixel_representation)
     ycbcr = fmt.photometric in YCBCR and not header.multiple_component_transform
     return Raster(pixels, header.precision if mismatch else 0, ycbcr and header.components == 3)
 
 
-JPEG_2000 = Codec("JPEG 2000", _decode, jpeg2000_header, lambda: bool(imagecodecs.JPEG2K.available))
+JPEG_2000 = Codec(
+    "JPEG 2000",
+    _decode,
+    jpeg2000_header,
+    end_marker=True,
+    available=lambda: bool(imagecodecs.JPEG2K.available),
+)

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.pixel_format import Buffer
 from xarray_dicom.pixels.bits import unpack_bits
-from xarray_dicom.pixels.buffers import Buffer
-from xarray_dicom.pixels.codecs.base import Codec, Raster, Request
-from xarray_dicom.pixels.codecs.native import significant_bits
+from xarray_dicom.pixels.codecs.base import Codec, EncodedFrame, Raster
+from xarray_dicom.pixels.codecs.uncompressed import significant_bits
 from xarray_dicom.pixels.colour import YCBCR, by_pixel
 
 _HEADER = 64
 
 
-def segments(codestream: Buffer) -> list[memoryview]:
-    """The segments that the header of an RLE frame lists.
+def rle_segments(codestream: Buffer) -> list[memoryview]:
+    """Return the segments that the header of an RLE frame lists.
 
     Raises
     ------
@@ -46,20 +46,20 @@ def _unpack(segment: memoryview, length: int) -> NDArray[np.uint8]:
     return unpacked[:length]
 
 
-def _decode(request: Request) -> Raster:
-    fmt = request.format
+def _decode(frame: EncodedFrame) -> Raster:
+    fmt = frame.format
     pixels = fmt.rows * fmt.columns
     packed = fmt.bits_allocated == 1
     itemsize = 1 if packed else fmt.dtype.itemsize
-    found = segments(request.codestream)
-    if len(found) != fmt.samples * itemsize:
+    segments = rle_segments(frame.codestream)
+    if len(segments) != fmt.samples * itemsize:
         raise CorruptDicomError(
-            f"it has {len(found)} RLE segments where {fmt.samples * itemsize} are due"
+            f"it has {len(segments)} RLE segments where {fmt.samples * itemsize} are due"
         )
     length = (pixels + 7) // 8 if packed else pixels
     # Segments run from the most significant byte of the first sample on.
     columns = np.empty((fmt.samples, length, itemsize), np.uint8)
-    for index, segment in enumerate(found):
+    for index, segment in enumerate(segments):
         sample, byte = divmod(index, itemsize)
         columns[sample, :, byte] = _unpack(segment, length)
     if packed:

@@ -1,7 +1,9 @@
-"""Run in a process of its own: reads a slide with 8 threads and prints what that took.
+"""Memory that reading a slide with 8 threads takes: a script for a process of its own.
 
-Prints one line of JSON: ``decoded`` bytes, the most bytes of ``outputs`` that were alive at a
-time, and ``overhead``: what else the peak of resident memory rose after a warm-up read.
+Arguments are the slide, the number of rows that are read, and the step between the pixels
+that are selected. Prints a line of JSON: ``decoded`` bytes, the ``mean`` of the pixels, the most
+bytes of ``outputs`` alive at a time, and ``overhead``: the further rise of the peak of resident
+memory after a read to warm up.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ import xarray as xr
 
 from xarray_dicom.reading import reader
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Return the resident memory of this process in bytes."""
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * PAGE
+        return int(file.read().split()[1]) * PAGE_SIZE
 
 
 class Outputs:
-    """Arrays that reads have handed out or are filling: their bytes now, and at most so far."""
+    """Bytes of the arrays that reads fill and return: those alive, and the most so far."""
 
     def __init__(self) -> None:
         self.live = 0
@@ -39,29 +41,41 @@ class Outputs:
         self._lock = threading.Lock()
 
     def add(self, nbytes: int) -> None:
+        """Add to the bytes alive; negative where an array is freed."""
         with self._lock:
             self.live += nbytes
             self.peak = max(self.peak, self.live)
 
     def watch(self) -> None:
-        """Count every output from now on, its pages touched at once so that all of it counts."""
+        """Count every output from now on, and touch its pages so that all of it is resident."""
         outputs = self
 
-        class WatchedCanvas(reader.Canvas):
+        class WatchedOutput(reader.Output):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 self.pixels[...] = 0
                 outputs.add(self.pixels.nbytes)
                 weakref.finalize(self.pixels, outputs.add, -self.pixels.nbytes)
 
-        reader.Canvas = WatchedCanvas  # type: ignore[misc]
+        reader.Output = WatchedOutput  # type: ignore[misc]
 
 
-#: What is read before memory is looked at, by 8 threads: four tiles each, one pixel of 4096.
+#: Selection that warms up 8 threads: four tiles each, one pixel of 4096.
 WARM_UP = {"y": slice(0, 512, 64), "x": slice(0, 8 * 2048, 64)}
 
 
 def main(url: str, rows: int, step: int) -> None:
+    """Read the first rows of a slide by Dask, and print the memory that this takes.
+
+    Parameters
+    ----------
+    url
+        The slide.
+    rows
+        Number of rows.
+    step
+        Step between the rows and columns that are selected.
+    """
     outputs = Outputs()
     outputs.watch()
     image = xr.open_dataset(url, engine="dicom", chunks={}, memory_budget=32 * 2**20).image
@@ -71,8 +85,8 @@ def main(url: str, rows: int, step: int) -> None:
         gc.collect()
         before = resident() - outputs.live
         with peak_resident() as peak:
-            # One selection right after opening: dask hands it on, so that a task reads its
-            # frames and keeps one in `step` rows and columns.
+            # A selection right after opening is fused into the reads, so that a task decodes its
+            # frames and returns one in `step` rows and columns.
             mean = image.isel(y=slice(0, rows, step), x=slice(None, None, step)).mean().compute()
     print(
         json.dumps(
@@ -88,7 +102,7 @@ def main(url: str, rows: int, step: int) -> None:
 
 @contextmanager
 def peak_resident() -> Iterator[list[int]]:
-    """Look at resident memory every millisecond; the one element is the most there was."""
+    """Sample resident memory every millisecond; yield a list whose element is the peak."""
     done = threading.Event()
     peak = [0]
 

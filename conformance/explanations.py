@@ -1,4 +1,4 @@
-"""Why readers differ, where they do: each difference is looked into by hand once."""
+"""Explanations of differences between readers, each examined by hand once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _JFIF = (
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a reader makes something else of files whose path holds `part`."""
+    """The reason why a reader differs on files whose path contains `part`."""
 
     part: str
     reader: str
@@ -42,8 +42,8 @@ EXPLANATIONS = (
 
 
 def reason(name: str, reader: str) -> str | None:
-    """Why `reader` differs on the file of this name; None if nobody knows."""
-    for one in EXPLANATIONS:
-        if one.reader == reader and one.part in name:
-            return one.reason
+    """Return the reason why `reader` differs on the file `name`; None if it is unexplained."""
+    for explanation in EXPLANATIONS:
+        if explanation.reader == reader and explanation.part in name:
+            return explanation.reason
     return None
