@@ -85,8 +85,11 @@ class BytesSource:
 
     async def read(self, offset: int, length: int) -> bytes:
         """Slice, or raise `CorruptDicomError` past the end."""
-        with located(self.location):
+        try:
             require_inside(len(self.content), offset, length)
+        except DicomError as error:
+            error.complete(self.location)
+            raise
         return self.content[offset : offset + length]
 
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
