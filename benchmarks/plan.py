@@ -20,6 +20,6 @@ def ideal_plan(task: Task, place: Place) -> Merged:
     return merge(
         task.target.offsets[frames],
         task.target.lengths[frames],
-        gap=source.pace.gap,
-        largest=source.pace.largest,
+        gap=source.request_sizing.gap,
+        largest=source.request_sizing.largest,
     )

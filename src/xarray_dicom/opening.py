@@ -145,10 +145,11 @@ def _layouts(obj: Any, options: OpenOptions) -> tuple[dict[str, ImageLayout], st
 
 async def _open_all(obj: Any, options: OpenOptions) -> tuple[list[Instance], bool]:
     """Open every instance that `obj` names; return also if it named a single object."""
-    sources = await expand(obj, options.storage_options, skip=(ENTRY_SUFFIX,))
+    is_list = isinstance(obj, list | tuple)
+    named = obj if is_list else open_source(obj, options.storage_options)
+    sources = await expand(named, options.storage_options, skip=(ENTRY_SUFFIX,))
     cache = choose_cache(sources[0], options.index_cache)
-    several = isinstance(obj, list | tuple) or len(sources) > 1
-    if several or sources[0].location != open_source(obj, options.storage_options).location:
+    if is_list or len(sources) > 1 or sources[0].location != named.location:
         return await _open_many(sources, cache), False
     try:
         return [await open_with_cache(sources[0], cache, first=FIRST_OF_ONE)], True

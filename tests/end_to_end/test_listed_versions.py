@@ -20,7 +20,7 @@ from support.records import difference
 from support.servers import Server
 from xarray_dicom import SourceChangedError
 from xarray_dicom.runtime import run
-from xarray_dicom.storage import Fingerprint, FsspecSource, expand
+from xarray_dicom.storage import Fingerprint, URLSource, expand
 
 PLANES = 5
 
@@ -140,11 +140,11 @@ def test_listings_that_spell_versions_differently_cost_a_request(
 
 def test_a_listing_alone_pins_nothing_and_is_not_pickled() -> None:
     listed = Fingerprint(3, 'etag:"a"')
-    source = FsspecSource("memory://a", listed=listed)
+    source = URLSource("memory://a", listed=listed)
     assert source.fingerprint is None
     assert not source.pin_listed(Fingerprint(3, 'etag:"b"'))
     assert source.fingerprint is None
-    assert source == FsspecSource("memory://a")
+    assert source == URLSource("memory://a")
     assert pickle.loads(pickle.dumps(source)).listed is None
     assert source.pin_listed(Fingerprint(3, 'etag:"a"'))
     assert source.fingerprint == listed
@@ -152,6 +152,6 @@ def test_a_listing_alone_pins_nothing_and_is_not_pickled() -> None:
 
 
 def test_a_version_that_is_only_a_size_is_never_pinned() -> None:
-    source = FsspecSource("memory://a", listed=Fingerprint(3))
+    source = URLSource("memory://a", listed=Fingerprint(3))
     assert not source.pin_listed(Fingerprint(3))
     assert source.fingerprint is None

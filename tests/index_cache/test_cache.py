@@ -38,13 +38,13 @@ from xarray_dicom.index_cache.checksummed import (
 from xarray_dicom.index_cache.local_folder import DRAFT_LIFETIME, TOUCH_INTERVAL, LocalFolder
 from xarray_dicom.index_cache.remote import FIRST_REQUEST
 from xarray_dicom.runtime import run
-from xarray_dicom.storage import FsspecSource, open_source
+from xarray_dicom.storage import URLSource, open_source
 
 NOT_WINDOWS = pytest.mark.skipif(os.name == "nt", reason="modes and owners as POSIX has them")
 
 
-def source(name: str = "slide.dcm") -> FsspecSource:
-    return FsspecSource(f"s3://bucket/{name}")
+def source(name: str = "slide.dcm") -> URLSource:
+    return URLSource(f"s3://bucket/{name}")
 
 
 def get(cache: IndexCache | None, name: str = "slide.dcm") -> bytes | None:
@@ -95,12 +95,12 @@ class TestChecksum:
 
 class TestNames:
     def test_a_name_reveals_nothing(self) -> None:
-        name = entry_name(FsspecSource("https://host/slide.dcm?X-Amz-Signature=secret"))
+        name = entry_name(URLSource("https://host/slide.dcm?X-Amz-Signature=secret"))
         assert name is not None
         assert set(name) <= set("0123456789abcdef")
         # Signatures differ each time, the object is the same.
-        assert name == entry_name(FsspecSource("https://host/slide.dcm"))
-        assert name != entry_name(FsspecSource("https://host/other.dcm"))
+        assert name == entry_name(URLSource("https://host/slide.dcm"))
+        assert name != entry_name(URLSource("https://host/other.dcm"))
 
     def test_an_object_of_this_process_alone_has_none(self, tmp_path: Path) -> None:
         cache = choose_cache(source(), tmp_path)
@@ -351,7 +351,7 @@ class TestRemote:
 
     def test_s3(self, s3_server: Server) -> None:
         url = s3_server.put("cached/slide.dcm", b"object")
-        obj = FsspecSource(url, s3_server.storage_options)
+        obj = URLSource(url, s3_server.storage_options)
         # The cache is asked like the objects, as it lies in a store of the same protocol.
         cache = choose_cache(obj, url.rpartition("/")[0] + "/cache")
         assert cache is not None
@@ -361,7 +361,7 @@ class TestRemote:
 
     def test_a_forbidden_store_is_a_miss(self, s3_server: Server) -> None:
         options = {**s3_server.storage_options, "key": "nobody", "secret": "wrong"}
-        obj = FsspecSource("s3://images/forbidden.dcm", options)
+        obj = URLSource("s3://images/forbidden.dcm", options)
         cache = choose_cache(obj, "s3://images/cache?token=SECRET")
         assert cache is not None
         assert run(cache.get(obj)) is None
@@ -380,7 +380,7 @@ class TestRemote:
         assert get(cache) == b"entry"
 
     def test_options_go_to_no_other_protocol(self) -> None:
-        obj = FsspecSource("s3://bucket/slide.dcm", {"secret": "of S3"})
+        obj = URLSource("s3://bucket/slide.dcm", {"secret": "of S3"})
         cache = choose_cache(obj, "memory://options")
         assert cache is not None
         assert cache.store.storage_options == {}  # type: ignore[attr-defined]
@@ -400,12 +400,12 @@ class TestSidecar:
         assert [path.name for path in files(tmp_path)] == ["slide.dcm", "slide.dcm.xdi"]
 
     def test_s3(self, s3_server: Server) -> None:
-        obj = FsspecSource(s3_server.put("sidecar/a.dcm", b"object"), s3_server.storage_options)
+        obj = URLSource(s3_server.put("sidecar/a.dcm", b"object"), s3_server.storage_options)
         run(choose_cache_to_fill(obj, "sidecar").put(obj, b"entry"))
         reading = choose_cache(obj, "sidecar")
         assert reading is not None
         assert run(reading.get(obj)) == b"entry"
-        assert run(obj.beside(".xdi").open(1000)).content.startswith(MAGIC)
+        assert run(obj.sibling(".xdi").open(1000)).content.startswith(MAGIC)
 
     def test_an_object_without_a_url_has_none(self) -> None:
         inside = open_source(b"\0" * 200)

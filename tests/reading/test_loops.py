@@ -27,7 +27,7 @@ from support.servers import Server
 from xarray_dicom import CorruptDicomError, DicomError
 from xarray_dicom.runtime import enter_loop, runtime
 from xarray_dicom.storage import ByteSource, BytesSource, FileObjectSource, Fingerprint, Head
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.request_sizing import RequestSizing
 
 SECONDS = 30
 
@@ -254,12 +254,16 @@ class Delayed:
         return None
 
     @property
+    def url(self) -> str | None:
+        return None
+
+    @property
     def immediate(self) -> bool:
         return False
 
     @property
-    def pace(self) -> Pace:
-        return self.source.pace
+    def request_sizing(self) -> RequestSizing:
+        return self.source.request_sizing
 
     async def open(self, length: int) -> Head:
         await enter_loop()
@@ -289,9 +293,9 @@ def opened_slowly(blob: bytes, seconds: float) -> xr.Dataset:
 @pytest.fixture
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests of a few frames, so that one read makes many."""
-    small = Pace(largest=8192)
-    monkeypatch.setattr("xarray_dicom.storage.file_source.Pace", lambda: small)
-    monkeypatch.setattr("xarray_dicom.storage.url_source.Pace", lambda: small)
+    small = RequestSizing(largest=8192)
+    monkeypatch.setattr("xarray_dicom.storage.file_source.RequestSizing", lambda: small)
+    monkeypatch.setattr("xarray_dicom.storage.url_source.sizing_without_meter", lambda url: small)
 
 
 def budget_is_given_back() -> bool:

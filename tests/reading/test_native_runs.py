@@ -35,7 +35,7 @@ from xarray_dicom.reading import decode, plan
 from xarray_dicom.reading.array import DicomArray
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import BytesSource
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.request_sizing import RequestSizing
 
 Pixels = NDArray[Any]
 F4 = np.float32
@@ -157,8 +157,8 @@ def test_selections_of_runs(data: st.DataObject, kind: str, n: int, seed: int) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "NATIVE_RUN", data.draw(st.sampled_from([1, 60, 2**20])))
         patch.setattr(decode, "LEAST_SHARE", data.draw(st.sampled_from([1, 2**20])))
-        small = Pace(largest=data.draw(st.sampled_from([1, 30, 2**20])))
-        patch.setattr("xarray_dicom.storage.file_source.Pace", lambda: small)
+        small = RequestSizing(largest=data.draw(st.sampled_from([1, 30, 2**20])))
+        patch.setattr("xarray_dicom.storage.file_source.RequestSizing", lambda: small)
         got = DicomArray(frames)[OuterIndexer(key)]
     assert got.dtype == expected.dtype
     np.testing.assert_array_equal(got, expected)

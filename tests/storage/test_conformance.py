@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ def archive_of(key: str, content: bytes) -> bytes:
 
 
 class TestBytes(ByteSourceConformance):
+    immediate = True
     can_change = False
 
     @pytest.fixture
@@ -34,6 +36,7 @@ class TestBytes(ByteSourceConformance):
 
 
 class TestFileObject(ByteSourceConformance):
+    immediate = True
     can_leave = False
     tells_same_size = False
 
@@ -49,6 +52,8 @@ class TestFileObject(ByteSourceConformance):
 
 
 class TestLocal(ByteSourceConformance):
+    immediate = True
+
     @pytest.fixture
     def place(self, tmp_path: Path) -> Place:
         def put(key: str, content: bytes) -> Path:
@@ -59,6 +64,7 @@ class TestLocal(ByteSourceConformance):
 
 
 class TestMemory(ByteSourceConformance):
+    immediate = True
     can_leave = False
 
     @pytest.fixture
@@ -75,6 +81,8 @@ class TestMemory(ByteSourceConformance):
 
 
 class TestOpenFsspecFile(ByteSourceConformance):
+    immediate = True
+
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[Place]:
         with ExitStack() as files:
@@ -87,6 +95,8 @@ class TestOpenFsspecFile(ByteSourceConformance):
 
 
 class TestZip(ByteSourceConformance):
+    immediate = True
+
     @pytest.fixture
     def place(self, tmp_path: Path) -> Place:
         def put(key: str, content: bytes) -> str:
@@ -94,6 +104,34 @@ class TestZip(ByteSourceConformance):
             return f"zip://{key}::{tmp_path / key}.zip"
 
         return Place(put, lambda key: (tmp_path / f"{key}.zip").unlink())
+
+
+class TestTar(ByteSourceConformance):
+    immediate = True
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Place:
+        def put(key: str, content: bytes) -> str:
+            (tmp_path / key).write_bytes(content)
+            with tarfile.open(tmp_path / f"{key}.tar", "w") as archive:
+                archive.add(tmp_path / key, key)
+            return f"tar://{key}::{tmp_path / key}.tar"
+
+        return Place(put, lambda key: (tmp_path / f"{key}.tar").unlink())
+
+
+class TestCachedFile(ByteSourceConformance):
+    immediate = True
+    tells_same_size = False
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Place:
+        def put(key: str, content: bytes) -> str:
+            (tmp_path / key).write_bytes(content)
+            return f"simplecache::file://{tmp_path / key}"
+
+        options = {"cache_storage": os.fspath(tmp_path / "cache")}
+        return Place(put, lambda key: (tmp_path / key).unlink(), options)
 
 
 class TestS3(ByteSourceConformance):

@@ -11,7 +11,8 @@ import fsspec
 import pytest
 
 from support.servers import Server
-from xarray_dicom.runtime import run
+from support.source_conformance import driven, first_awaited
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import expand, list_folder, open_source
 
 KEYS = ("s/2.dcm", "s/10.dcm", "s/deep/3.dcm", "s/.hidden", "t/4.dcm")
@@ -124,3 +125,12 @@ def test_file_objects_and_bytes() -> None:
     assert contents(io.BytesIO(b"file"), {}) == ["file"]
     assert contents(b"bytes", {}) == ["bytes"]
     assert sorted(contents([io.BytesIO(b"file"), b"bytes"], {})) == ["bytes", "file"]
+
+
+def test_listings_enter_the_loop_unless_they_are_immediate(base: Filled) -> None:
+    url, options = base[0].format("s/"), base[1]
+    if open_source(url, options).immediate:
+        listed = driven(expand(url, options))
+        assert [driven(source.open(20)).content.decode() for source in listed] == in_folder(base)
+    else:
+        assert first_awaited(expand(url, options)) is first_awaited(enter_loop())

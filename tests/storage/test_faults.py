@@ -11,7 +11,7 @@ from support.proxy import LatencyProxy
 from support.servers import Server
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import open_source
-from xarray_dicom.storage.url_source import ATTEMPTS
+from xarray_dicom.storage.wrappers.retry import ATTEMPTS
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
 

@@ -1,4 +1,4 @@
-"""What a forked child inherits and must not touch."""
+"""Things that a forked child inherits and must not touch."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ import pytest
 
 from xarray_dicom.errors import SourceChangedError, UnsupportedDicomError
 from xarray_dicom.runtime import run
-from xarray_dicom.storage import FsspecSource, open_source
+from xarray_dicom.storage import URLSource, open_source
 
 CONTENT = bytes(range(256)) * 40
 
 
 @dataclass
 class Temper:
-    """How the server behaves."""
+    """Behaviour of the server."""
 
     content: bytes = CONTENT
     ranges: bool = True
@@ -89,8 +89,8 @@ def url(temper: Temper) -> Iterator[str]:
         server.shutdown()
 
 
-def opened(url: str, **options: object) -> FsspecSource:
-    source = FsspecSource(url, options)
+def opened(url: str, **options: object) -> URLSource:
+    source = URLSource(url, options)
     run(source.open(100))
     return source
 

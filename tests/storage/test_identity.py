@@ -1,16 +1,16 @@
-"""What names an object in every process."""
+"""Names of objects that are the same in every process."""
 
 from __future__ import annotations
 
 import pytest
 
-from xarray_dicom.storage import BytesSource, FsspecSource
+from xarray_dicom.storage import BytesSource, URLSource
 
 SIGNED = "https://host/a.dcm?X-Amz-Signature={}&X-Amz-Date=20260101T000000Z"
 
 
 def identity(url: str, **options: object) -> str | None:
-    return FsspecSource(url, options).identity
+    return URLSource(url, options).identity
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_memory_of_this_process_has_no_name(url: str) -> None:
     ],
 )
 def test_the_object_beside_has_a_suffix_on_its_path(url: str, beside: str) -> None:
-    assert FsspecSource(url).beside(".xdi").url == beside
+    assert URLSource(url).sibling(".xdi").url == beside

@@ -14,9 +14,10 @@ import pytest
 
 from support.proxy import LatencyProxy
 from support.servers import Server
+from support.source_conformance import service_client
 from xarray_dicom.errors import SourceChangedError
-from xarray_dicom.runtime import run
-from xarray_dicom.storage import FsspecSource, open_source
+from xarray_dicom.runtime import enter_loop, run
+from xarray_dicom.storage import URL, URLSource, open_source
 from xarray_dicom.storage.clients.obstore import SWITCH, ObstoreStore
 from xarray_dicom.storage.clients.obstore_config import address_of
 
@@ -29,9 +30,9 @@ SIGNED = {"access_key_id": "k", "secret_access_key": "s"}
 NO_FILE = {"AWS_CONFIG_FILE": os.devnull}
 
 
-def source_of(url: str, options: dict[str, Any]) -> FsspecSource:
+def source_of(url: str, options: dict[str, Any]) -> URLSource:
     source = open_source(url, options)
-    assert isinstance(source, FsspecSource)
+    assert isinstance(source, URLSource)
     return source
 
 
@@ -65,7 +66,7 @@ def through(server: Server, proxy: LatencyProxy) -> dict[str, Any]:
 def test_options_of_s3_that_obstore_has_too(
     options: dict[str, Any], environment: dict[str, str], config: dict[str, Any] | None
 ) -> None:
-    found = address_of("s3://bucket/a/b.dcm", options, {**NO_FILE, **environment})
+    found = address_of(URL.parse("s3://bucket/a/b.dcm"), options, {**NO_FILE, **environment})
     assert found is not None
     assert (found.kind, found.bucket, found.key) == ("s3", "bucket", "a/b.dcm")
     if config is not None:
@@ -96,16 +97,16 @@ def test_options_of_s3_that_obstore_has_too(
 def test_options_of_s3_that_are_left_to_s3fs(
     options: dict[str, Any], environment: dict[str, str]
 ) -> None:
-    assert address_of("s3://bucket/a.dcm", options, {**NO_FILE, **environment}) is None
+    assert address_of(URL.parse("s3://bucket/a.dcm"), options, {**NO_FILE, **environment}) is None
 
 
 def test_an_endpoint_in_a_configuration_file_is_left_to_s3fs(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text("[default]\nendpoint_url = http://h:1\n")
     environment = {"AWS_CONFIG_FILE": str(file)}
-    assert address_of("s3://bucket/a.dcm", {"anon": True}, environment) is None
+    assert address_of(URL.parse("s3://bucket/a.dcm"), {"anon": True}, environment) is None
     given = {"anon": True, "endpoint_url": "http://h:2"}
-    assert address_of("s3://bucket/a.dcm", given, environment) is not None
+    assert address_of(URL.parse("s3://bucket/a.dcm"), given, environment) is not None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_an_endpoint_in_a_configuration_file_is_left_to_s3fs(tmp_path: Path) -> 
 def test_options_of_gcs(
     options: dict[str, Any], environment: dict[str, str], config: dict[str, Any] | None
 ) -> None:
-    found = address_of("gs://bucket/a.dcm", options, environment)
+    found = address_of(URL.parse("gs://bucket/a.dcm"), options, environment)
     assert (found.config if found else None) == config
 
 
@@ -152,7 +153,7 @@ def test_options_of_gcs(
     ],
 )
 def test_urls_that_are_left_to_fsspec(url: str) -> None:
-    assert address_of(url, {"anon": True}, NO_FILE) is None
+    assert address_of(URL.parse(url), {"anon": True}, NO_FILE) is None
 
 
 @pytest.mark.parametrize("kind", ["s3", "moto", "gcs"])
@@ -165,10 +166,10 @@ def test_fingerprints_are_those_of_fsspec(
     monkeypatch.setenv(SWITCH, "off")
     without = source_of(url, server.storage_options)
     expected = run(without.open(1000))
-    assert not isinstance(run(without._store()), ObstoreStore)
+    assert not isinstance(service_client(without), ObstoreStore)
     monkeypatch.setenv(SWITCH, "on")
     # The version that one client found is what the other insists on.
-    pinned = FsspecSource(url, server.storage_options, expected.fingerprint)
+    pinned = URLSource(url, server.storage_options, expected.fingerprint)
     assert run(pinned.open(1000)) == expected
     if content:
         assert run(pinned.read(399_990, 10)) == CONTENT[-10:]
@@ -181,7 +182,7 @@ def test_the_servers_of_these_tests_are_asked_by_obstore(
     server: Server = request.getfixturevalue(f"{kind}_server")
     source = source_of(server.put("obstore/asked.dcm", CONTENT), server.storage_options)
     run(source.open(10))
-    store = run(source._store())
+    store = service_client(source)
     assert isinstance(store, ObstoreStore)
     assert store.bucket.reached
 
@@ -205,13 +206,14 @@ def test_a_server_that_is_unsuited_is_asked_once(s3_server: Server) -> None:
         sources = [source_of(url, through(s3_server, proxy)) for url in urls]
 
         async def open_all() -> None:
+            await enter_loop()
             await asyncio.gather(*(source.open(10) for source in sources[:3]))
 
         run(open_all())
         assert proxy.requests == 3 + 1
         assert run(sources[4].read(0, 400_000)) == CONTENT
         assert proxy.requests == 3 + 1 + 2
-        assert not isinstance(run(sources[5]._store()), ObstoreStore)
+        assert not isinstance(service_client(sources[5]), ObstoreStore)
 
 
 def test_bodies_that_break_off_are_resumed(moto_server: Server) -> None:
@@ -260,13 +262,13 @@ def test_a_forked_child_asks_by_fsspec(moto_server: Server) -> None:
         moto_server.put("obstore/forked.dcm", CONTENT), dict(moto_server.storage_options)
     )
     run(source.open(10))
-    assert isinstance(run(source._store()), ObstoreStore)
+    assert isinstance(service_client(source), ObstoreStore)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             content = run(source.read(9, 10))
-            store = run(source._store())
+            store = service_client(source)
             os.write(writing, content + type(store).__name__.encode())
         finally:
             os._exit(0)
@@ -274,7 +276,7 @@ def test_a_forked_child_asks_by_fsspec(moto_server: Server) -> None:
     try:
         ready, _, _ = select.select([reading], [], [], 30)
         assert ready, "the forked process hangs"
-        assert os.read(reading, 100) == CONTENT[9:19] + b"S3Store"
+        assert os.read(reading, 100) == CONTENT[9:19] + b"S3Client"
     finally:
         os.close(reading)
         os.kill(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What may be opened, and what it becomes."""
+"""Everything that may be opened, and the source that it becomes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import fsspec
 import pytest
 
 from support.servers import Server
+from support.source_conformance import service_client
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import (
     ByteSource,
     BytesSource,
     FileObjectSource,
-    FsspecSource,
     RecordingSource,
+    URLSource,
     open_source,
 )
 
@@ -62,7 +63,7 @@ def test_local_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.Monke
 def test_upath(memory_url: str, tmp_path: Path) -> None:
     upath = pytest.importorskip("upath")
     source = open_source(upath.UPath(memory_url))
-    assert isinstance(source, FsspecSource)
+    assert isinstance(source, URLSource)
     check(source)
     (tmp_path / "a.dcm").write_bytes(CONTENT)
     check(open_source(upath.UPath(tmp_path / "a.dcm")))
@@ -86,7 +87,7 @@ def test_open_fsspec_files(memory_url: str, tmp_path: Path) -> None:
         with fsspec.open(url) as file:
             for obj in (file, fsspec.open(url)):
                 source = open_source(obj)
-                assert isinstance(source, FsspecSource)
+                assert isinstance(source, URLSource)
                 check(pickle.loads(pickle.dumps(source)))
 
 
@@ -94,7 +95,7 @@ def test_open_s3_file_pickles_with_its_credentials(s3_server: Server) -> None:
     url = s3_server.put("opened/a.dcm", CONTENT)
     with fsspec.open(url, **s3_server.storage_options) as file:
         source = open_source(file)
-    assert source == FsspecSource(url, s3_server.storage_options)
+    assert source == URLSource(url, s3_server.storage_options)
     check(pickle.loads(pickle.dumps(source)))
 
 
@@ -103,7 +104,7 @@ def test_open_file_in_an_archive_on_s3(s3_server: Server) -> None:
         writer.writestr("m.dcm", CONTENT)
     url = f"zip://m.dcm::{s3_server.put('opened/a.zip', archive.getvalue())}"
     source = open_source(fsspec.open(url, s3=s3_server.storage_options))
-    assert source == FsspecSource(url, {"s3": s3_server.storage_options})
+    assert source == URLSource(url, {"s3": s3_server.storage_options})
     check(source)
 
 
@@ -254,12 +255,12 @@ def test_sources_of_one_store_share_a_filesystem(
     s3_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XARRAY_DICOM_OBSTORE", "off")
-    stores = []
+    clients = []
     for name in ("a", "b"):
         url = s3_server.put(f"shared/{name}.dcm", CONTENT)
         source = open_source(url, dict(s3_server.storage_options))
         run(source.open(4))
-        assert isinstance(source, FsspecSource)
-        stores.append(run(source._store()))
-    first, second = stores
+        assert isinstance(source, URLSource)
+        clients.append(service_client(source))
+    first, second = clients
     assert first.filesystem is second.filesystem

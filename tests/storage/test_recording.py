@@ -10,7 +10,7 @@ from support.proxy import LatencyProxy
 from support.servers import Server
 from xarray_dicom.runtime import run
 from xarray_dicom.storage import ByteSource, BytesSource, RecordingSource, expand, open_source
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.request_sizing import RequestSizing
 
 CONTENT = bytes(5 * 2**20)
 
@@ -22,7 +22,7 @@ def test_requests_are_the_merged_ones() -> None:
     run(source.read(7, 3))
     run(source.read(7, 0))
     near = [(2000, 10), (1000, 10), (1005, 50)]
-    far = [(2010 + Pace().gap + 1, 5)]
+    far = [(2010 + RequestSizing().gap + 1, 5)]
     run(source.read_many(near + far))
     assert source.requests == [(0, 100), (7, 3), (1000, 1010), (*far[0],)]
     assert source.bytes_read == 100 + 3 + 1010 + 5
@@ -34,7 +34,11 @@ def test_long_runs_are_split() -> None:
     source = RecordingSource(BytesSource(CONTENT))
     step = 2**16
     run(source.read_many([(offset, step) for offset in range(0, len(CONTENT), step)]))
-    assert [length for _, length in source.requests] == [Pace().largest, Pace().largest, 2**20]
+    assert [length for _, length in source.requests] == [
+        RequestSizing().largest,
+        RequestSizing().largest,
+        2**20,
+    ]
 
 
 def test_pickles_without_its_account() -> None:

@@ -13,6 +13,7 @@ from support.encoded_objects import image, part10, wait
 from xarray_dicom.frames.scan import Scan
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.pixel_format import PixelFormat
+from xarray_dicom.runtime import enter_loop
 from xarray_dicom.storage import BytesSource, RecordingSource
 from xarray_dicom.storage.source import ByteSource
 
@@ -60,8 +61,14 @@ class Gated(RecordingSource):
         self.delay = 0.0
         self.in_flight = self.most_in_flight = 0
 
+    @property
+    def immediate(self) -> bool:
+        """False: reads wait."""
+        return False
+
     async def read(self, offset: int, length: int) -> bytes:
         """Wait, then fail or read."""
+        await enter_loop()
         if length:
             self.requests.append((offset, length))
         self.in_flight += length

@@ -1,4 +1,4 @@
-"""What every source of bytes must do, wherever the bytes lie."""
+"""Requirements on every source of bytes, wherever the bytes lie."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ import pickle
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec.asyn
 import numpy as np
 import pytest
 
+from xarray_dicom import runtime as runtime_module
 from xarray_dicom.errors import CorruptDicomError, SourceChangedError
-from xarray_dicom.runtime import run, run_async
-from xarray_dicom.storage import ByteSource, Fingerprint, expand, open_source
+from xarray_dicom.runtime import Runtime, enter_loop, run, run_async
+from xarray_dicom.storage import ByteSource, Fingerprint, URLSource, expand, open_source
+from xarray_dicom.storage.clients.select import client_of
+
+T = TypeVar("T")
 
 CONTENT = np.random.default_rng(0).bytes(300_001)
 SECONDS = 30
@@ -33,11 +37,11 @@ class Place:
     Attributes
     ----------
     put
-        Store bytes under a key, and return what `open_source` takes.
+        Stores bytes under a key, and returns what `open_source` takes.
     delete
-        Remove the object under a key; None where nothing can be removed.
+        Removes the object under a key; None where nothing can be removed.
     storage_options
-        What goes with it.
+        Storage options of the objects.
     """
 
     put: Callable[[str, bytes], Any]
@@ -45,8 +49,32 @@ class Place:
     storage_options: dict[str, Any] = field(default_factory=dict)
 
     def source(self, key: str, content: bytes = CONTENT) -> ByteSource:
-        """A source of an object that holds `content`."""
+        """Return a source of an object that holds `content`."""
         return open_source(self.put(key, content), self.storage_options)
+
+
+def service_client(source: ByteSource) -> Any:
+    """Return the client of the service that a source reads, without its wrappers."""
+    assert isinstance(source, URLSource)
+    return run(client_of(source.parsed_url, source.storage_options))
+
+
+def driven(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Drive a coroutine by hand, in this thread: it must not wait for anything."""
+    try:
+        awaited = coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    coroutine.close()
+    raise AssertionError(f"waits for {awaited!r}")
+
+
+def first_awaited(coroutine: Coroutine[Any, Any, Any]) -> object:
+    """Return what a coroutine yields first, and close it."""
+    awaited: object = coroutine.send(None)
+    coroutine.close()
+    return awaited
 
 
 def read_in_process(source: ByteSource, offset: int, length: int) -> bytes:
@@ -59,14 +87,17 @@ class ByteSourceConformance:
 
     Attributes
     ----------
+    immediate
+        True if sources answer without a network.
     can_leave
-        Whether a source may be pickled to another process.
+        True if a source may be pickled to another process.
     can_change
-        Whether an object may be replaced under a source.
+        True if an object may be replaced under a source.
     tells_same_size
-        Whether replacing an object by one of the same size at once is noticed.
+        True if replacing an object by one of the same size at once is noticed.
     """
 
+    immediate = False
     can_leave = True
     can_change = True
     tells_same_size = True
@@ -153,6 +184,7 @@ class ByteSourceConformance:
         assert run(source.read_many(spread)) == expected
 
         async def read_all(source: ByteSource) -> list[bytes]:
+            await enter_loop()
             return await asyncio.gather(*(source.read(*item) for item in spread))
 
         obj = place.put("first-reads-2.dcm", CONTENT)
@@ -164,6 +196,57 @@ class ByteSourceConformance:
 
         def read(start: int) -> bool:
             return run(source.read(start, 1000)) == CONTENT[start : start + 1000]
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(read, range(0, 200_000, 5000)))
+
+    def test_immediate_sources_need_no_loop_and_no_thread(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source, unopened = place.source("inline.dcm"), place.source("inline-2.dcm")
+        assert source.immediate == self.immediate
+        if not self.immediate:
+            pytest.skip("waits for a network")
+        fresh = Runtime()
+        monkeypatch.setattr(runtime_module, "_runtime", fresh)
+        assert driven(source.open(1000)).content == CONTENT[:1000]
+        assert driven(source.read(1234, 100_000)) == CONTENT[1234:101_234]
+        assert driven(source.read(7, 0)) == b""
+        assert driven(unopened.read(1234, 10)) == CONTENT[1234:1244]
+        assert driven(source.read_many([(5, 3), (200_000, 9)])) == [
+            CONTENT[5:8],
+            CONTENT[200_000:200_009],
+        ]
+        driven(source.verify())
+        with pytest.raises(CorruptDicomError, match=str(len(CONTENT))) as caught:
+            driven(source.read(len(CONTENT), 1))
+        assert caught.value.location == source.location
+        (listed,) = driven(expand(place.put("inline-3.dcm", CONTENT), place.storage_options))
+        assert driven(listed.open(10)).content == CONTENT[:10]
+        assert fresh._loop is None
+        assert fresh._storage is None
+
+    def test_other_sources_enter_the_loop_first(self, place: Place) -> None:
+        if self.immediate:
+            pytest.skip("waits for nothing")
+        source = place.source("waiting.dcm")
+        run(source.open(10))
+        loop = first_awaited(enter_loop())
+        for coroutine in (
+            source.open(10),
+            source.read(5, 10),
+            source.read_many([(5, 10)]),
+            source.verify(),
+        ):
+            assert first_awaited(coroutine) is loop
+
+    def test_threads_read_at_once(self, place: Place) -> None:
+        source = place.source("threads.dcm")
+
+        def read(start: int) -> bool:
+            content = run(source.read(start, 1000))
+            run(source.verify())
+            return content == CONTENT[start : start + 1000]
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(read, range(0, 200_000, 5000)))

@@ -101,7 +101,7 @@ async def fetch_located(
     EncodedFrames
         The frames of one request, in the order in which requests are answered.
     """
-    requests = divide(frames, source.pace, budget.nbytes)
+    requests = divide(frames, source.request_sizing, budget.nbytes)
     if not source.immediate:
         await enter_loop()
     if len(requests) == 1 or not runtime().on_loop():

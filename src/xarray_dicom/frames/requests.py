@@ -12,8 +12,8 @@ from xarray_dicom.frames.offsets.byte_ranges import ByteRanges
 from xarray_dicom.frames.source import EncodedFrames, Int64s
 from xarray_dicom.pixel_format import LARGE_FRAME, MAX_EXPANSION, PixelFormat
 from xarray_dicom.runtime import Lease
-from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.ranges import merge
+from xarray_dicom.storage.request_sizing import RequestSizing
 
 #: Frames of a read that are divided without NumPy, whose calls cost more then.
 FEW = 64
@@ -117,7 +117,7 @@ class FrameRequest:
         )
 
 
-def divide(frames: LocatedFrames, sizing: Pace, limit: int) -> list[FrameRequest]:
+def divide(frames: LocatedFrames, sizing: RequestSizing, limit: int) -> list[FrameRequest]:
     """Divide the ranges of frames into requests, in the order in which the frames are given.
 
     Parameters

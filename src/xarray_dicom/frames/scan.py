@@ -377,7 +377,7 @@ class Scan:
         largest = max(SMALLEST_BLOCK, limit // BLOCKS_IN_FLIGHT)
         if self._needs_bytes:
             # Frames are decoded while the next blocks come.
-            largest = min(largest, self._value.source.pace.largest)
+            largest = min(largest, self._value.source.request_sizing.largest)
         least = min(BLOCK, PROBE if self._items_are_large else SMALLEST_BLOCK)
         ahead, value = self._read_ahead, self._value
         while len(ahead) < BLOCKS_IN_FLIGHT and (ahead.requested_to < end or not len(ahead)):

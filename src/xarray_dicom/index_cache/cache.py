@@ -17,8 +17,8 @@ from xarray_dicom.index_cache.local_folder import LocalFolder
 from xarray_dicom.index_cache.remote import RemoteFolder, Sidecars
 from xarray_dicom.runtime import runtime
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.storage.url import display, protocol_of, split_link
-from xarray_dicom.storage.url_source import FsspecSource
+from xarray_dicom.storage.url import URL
+from xarray_dicom.storage.url_source import URLSource
 from xarray_dicom.warn import warn
 
 #: Environment variable with the cache that is used where no `index_cache=` is given.
@@ -195,10 +195,11 @@ def choose_cache(source: ByteSource, choice: CacheChoice = None) -> IndexCache |
     place = os.fspath(choice)
     if place == SIDECAR:
         return IndexCache(Sidecars())
-    if protocol_of(place) in ("file", "local") and not split_link(place)[1]:
+    url = URL.parse(place)
+    if url.is_local:
         strip: Any = LocalFileSystem._strip_protocol
         return _folder_cache(Path(strip(place)), place)
-    return IndexCache(RemoteFolder(place, _storage_options(place, source)), display(place))
+    return IndexCache(RemoteFolder(place, _storage_options(url, source)), url.display())
 
 
 def choose_cache_to_fill(source: ByteSource, choice: CacheChoice = None) -> IndexCache:
@@ -230,10 +231,10 @@ def _environment_choice() -> bool | str:
     return _SWITCHES.get(value.lower(), value)
 
 
-def _storage_options(place: str, source: ByteSource) -> dict[str, Any]:
-    if not isinstance(source, FsspecSource) or split_link(place)[1] or split_link(source.url)[1]:
+def _storage_options(url: URL, source: ByteSource) -> dict[str, Any]:
+    if not isinstance(source, URLSource) or url.is_chain or source.parsed_url.is_chain:
         return {}
-    return source.storage_options if protocol_of(place) == protocol_of(source.url) else {}
+    return source.storage_options if url.protocol == source.parsed_url.protocol else {}
 
 
 def _folder_cache(path: Path, name: str | None = None) -> IndexCache | None:

@@ -17,7 +17,7 @@ from xarray_dicom.index_cache.serialize import (
 from xarray_dicom.index_cache.serialize_frames import call_after_scan
 from xarray_dicom.instance import Instance, open_instance
 from xarray_dicom.runtime import enter_loop, in_thread
-from xarray_dicom.storage import ByteSource, FsspecSource
+from xarray_dicom.storage import ByteSource, URLSource
 from xarray_dicom.warn import recorded, recording, warn
 
 #: Bytes of an entry below which waking a thread takes longer than reading the entry.
@@ -116,7 +116,7 @@ async def _read_entry(source: ByteSource, cache: IndexCache) -> bytes | None:
     is_local = cache.answers_at_once(source)
     if not (is_local and source.immediate):
         await enter_loop()
-    listed = isinstance(source, FsspecSource) and source.listed is not None
+    listed = isinstance(source, URLSource) and source.listed is not None
     if listed or is_local:
         entry = await cache.get(source)
         if entry is not None and not (listed and _pin_listed_version(source, entry)):
@@ -135,7 +135,7 @@ async def _read_entry(source: ByteSource, cache: IndexCache) -> bytes | None:
 def _pin_listed_version(source: ByteSource, entry: bytes) -> bool:
     """Pin the version of the entry if a listing stated the same one; return True then."""
     version = entry_fingerprint(entry)
-    return isinstance(source, FsspecSource) and version is not None and source.pin_listed(version)
+    return isinstance(source, URLSource) and version is not None and source.pin_listed(version)
 
 
 def _store_scanned_offsets(

@@ -12,8 +12,8 @@ from xarray_dicom.runtime import enter_loop, in_thread
 from xarray_dicom.storage.clients.filesystems import filesystem_of
 from xarray_dicom.storage.clients.generic import is_asynchronous
 from xarray_dicom.storage.source import ByteSource
-from xarray_dicom.storage.url import protocol_of, split_link, with_suffix
-from xarray_dicom.storage.url_source import FsspecSource
+from xarray_dicom.storage.url import URL
+from xarray_dicom.storage.url_source import URLSource
 
 #: Bytes of the first request, which fetches nearly every entry whole.
 FIRST_REQUEST = 256 * 2**10
@@ -44,9 +44,9 @@ class RemoteFolder:
         """Write the entry of this name."""
         await _write(self._object(name), content)
 
-    def _object(self, name: str) -> FsspecSource:
+    def _object(self, name: str) -> URLSource:
         suffix = f"/{name[:2]}/{name[2:]}{ENTRY_SUFFIX}"
-        return FsspecSource(with_suffix(_without_slash(self.url), suffix), self.storage_options)
+        return URLSource(URL.parse(_without_slash(self.url)).sibling(suffix), self.storage_options)
 
 
 class Sidecars:
@@ -78,8 +78,8 @@ class Sidecars:
             await _write(sidecar, content)
 
 
-def _sidecar(source: ByteSource) -> FsspecSource | None:
-    return source.beside(ENTRY_SUFFIX) if isinstance(source, FsspecSource) else None
+def _sidecar(source: ByteSource) -> URLSource | None:
+    return source.sibling(ENTRY_SUFFIX) if isinstance(source, URLSource) else None
 
 
 def _without_slash(url: str) -> str:
@@ -88,7 +88,7 @@ def _without_slash(url: str) -> str:
     return f"{path.rstrip('/')}{mark}{query}" + (f"::{rest}" if rest else "")
 
 
-async def _read(entry: FsspecSource) -> bytes | None:
+async def _read(entry: URLSource) -> bytes | None:
     if not entry.immediate:
         await enter_loop()
     head = await entry.open(FIRST_REQUEST)
@@ -99,12 +99,12 @@ async def _read(entry: FsspecSource) -> bytes | None:
     return head.content + rest
 
 
-async def _write(entry: FsspecSource, content: bytes) -> None:
+async def _write(entry: URLSource, content: bytes) -> None:
     with entry.errors_named("the entry of the index cache"):
         if not entry.immediate:
             await enter_loop()
-        filesystem, path = await filesystem_of(entry.url, entry.storage_options)
-        if protocol_of(entry.url) in ("file", "local") and not split_link(entry.url)[1]:
+        filesystem, path = await filesystem_of(entry.parsed_url, entry.storage_options)
+        if entry.parsed_url.is_local:
             await in_thread(write_atomically, path, content, 0o666)
             return
         try:

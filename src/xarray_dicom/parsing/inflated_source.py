@@ -10,7 +10,7 @@ from typing import Any
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.runtime import wait_for
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.request_sizing import RequestSizing
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 from xarray_dicom.warn import silenced
 
@@ -47,6 +47,11 @@ class InflatedSource:
         return self.source.location
 
     @property
+    def url(self) -> str | None:
+        """URL of the deflated object; None for an object without one."""
+        return self.source.url
+
+    @property
     def immediate(self) -> bool:
         """True where reads need no network: the data set is inflated, or its object local."""
         return self._content is not None or self.source.immediate
@@ -63,9 +68,9 @@ class InflatedSource:
         return self.source.identity
 
     @property
-    def pace(self) -> Pace:
+    def request_sizing(self) -> RequestSizing:
         """Request sizing of the deflated object."""
-        return self.source.pace
+        return self.source.request_sizing
 
     async def open(self, length: int) -> Head:
         """Open the object and return up to `length` first inflated bytes."""

@@ -7,20 +7,17 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
-from xarray_dicom.errors import (
-    DicomError,
-    UnsupportedDicomError,
-)
+from xarray_dicom.errors import DicomError, UnsupportedDicomError, located
 from xarray_dicom.runtime import in_thread
-from xarray_dicom.storage.clients.base import require_inside, require_same
-from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.read_merged import read_merged
+from xarray_dicom.storage.request_sizing import RequestSizing
 from xarray_dicom.storage.source import Fingerprint, Head
 from xarray_dicom.storage.url import display
+from xarray_dicom.storage.wrappers.version_pin import require_inside, require_same
 
 
 class BinaryFile(Protocol):
-    """What is asked of an open file."""
+    """Methods that an open file must have."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to `size` bytes."""
@@ -31,12 +28,21 @@ class BinaryFile(Protocol):
         ...
 
     def tell(self) -> int:
-        """The position."""
+        """Return the position."""
         ...
 
 
 class BytesSource:
-    """An object that is in memory."""
+    """An object that is in memory.
+
+    Parameters
+    ----------
+    content
+        All of it.
+    """
+
+    url = None
+    immediate = True
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -60,7 +66,7 @@ class BytesSource:
 
     @property
     def fingerprint(self) -> Fingerprint | None:
-        """The size."""
+        """Size of the content."""
         return Fingerprint(len(self.content))
 
     @property
@@ -69,14 +75,9 @@ class BytesSource:
         return None
 
     @property
-    def immediate(self) -> bool:
-        """True if answers need no waiting for a network."""
-        return True
-
-    @property
-    def pace(self) -> Pace:
-        """That of memory and of files."""
-        return Pace()
+    def request_sizing(self) -> RequestSizing:
+        """Default sizing."""
+        return RequestSizing()
 
     async def open(self, length: int) -> Head:
         """Slice off the first bytes."""
@@ -84,15 +85,19 @@ class BytesSource:
 
     async def read(self, offset: int, length: int) -> bytes:
         """Slice, or raise `CorruptDicomError` past the end."""
-        require_inside(self.location, len(self.content), offset, length)
+        try:
+            require_inside(len(self.content), offset, length)
+        except DicomError as error:
+            error.complete(self.location)
+            raise
         return self.content[offset : offset + length]
 
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Slice each range."""
+        """Slice off each range."""
         return [await self.read(offset, length) for offset, length in ranges]
 
     async def verify(self) -> None:
-        """Bytes don't change."""
+        """Do nothing: bytes don't change."""
 
 
 class FileObjectSource:
@@ -107,14 +112,22 @@ class FileObjectSource:
     ------
     UnsupportedDicomError
         When read, if the file is text or can't seek.
+
+    Attributes
+    ----------
+    location
+        Name of the file, if it has one, else its type.
     """
+
+    url = None
+    immediate = True
 
     def __init__(self, file: BinaryFile) -> None:
         self.file = file
         self._lock = threading.Lock()
         self._fingerprint: Fingerprint | None = None
         name = getattr(file, "name", None)
-        self._location = (
+        self.location = (
             display(os.fspath(name))
             if isinstance(name, str | os.PathLike)
             else f"<{type(file).__module__}.{type(file).__qualname__}>"
@@ -122,21 +135,17 @@ class FileObjectSource:
 
     def __reduce__(self) -> NoReturn:
         raise DicomError(
-            f"{self.location}: an open file object can't be sent to another process; "
-            "open the URL or path instead (with storage_options), or the bytes"
+            "an open file object can't be sent to another process; open the URL or path instead "
+            "(with storage_options), or the bytes",
+            location=self.location,
         )
 
     def __repr__(self) -> str:
         return f"FileObjectSource({self.location!r})"
 
     @property
-    def location(self) -> str:
-        """Name of the file, if it has one, else its type."""
-        return self._location
-
-    @property
     def fingerprint(self) -> Fingerprint | None:
-        """The size, once opened."""
+        """Size of the file, once opened."""
         return self._fingerprint
 
     @property
@@ -145,42 +154,38 @@ class FileObjectSource:
         return None
 
     @property
-    def immediate(self) -> bool:
-        """True if answers need no waiting for a network."""
-        return True
-
-    @property
-    def pace(self) -> Pace:
-        """That of memory and of files."""
-        return Pace()
+    def request_sizing(self) -> RequestSizing:
+        """Default sizing."""
+        return RequestSizing()
 
     async def open(self, length: int) -> Head:
         """Read up to `length` first bytes."""
-        return await in_thread(self._open, length)
+        with located(self.location):
+            return await in_thread(self._open, length)
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Seek and read exactly `length` bytes in a storage thread."""
-        if self._fingerprint is None:
-            await self.open(0)
-        if self._fingerprint is not None:
-            require_inside(self.location, self._fingerprint.size, offset, length)
-        if not length:
-            return b""
-        return await in_thread(self._read, offset, length)
+        """Seek and read exactly `length` bytes: in a storage thread, if the loop must not wait."""
+        pinned = self._fingerprint or (await self.open(0)).fingerprint
+        with located(self.location):
+            require_inside(pinned.size, offset, length)
+            if not length:
+                return b""
+            return await in_thread(self._read, offset, length)
 
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several ranges, merging what lies close."""
         return await read_merged(self, ranges)
 
     async def verify(self) -> None:
-        """Compare the size, which is all that a file object tells."""
-        if self._fingerprint is not None:
-            found = Fingerprint(await in_thread(self._size))
-            require_same(self.location, self._fingerprint, found)
+        """Compare the size: a file object has no other version."""
+        if self._fingerprint is None:
+            return
+        with located(self.location):
+            require_same(self._fingerprint, Fingerprint(await in_thread(self._size)))
 
     def _open(self, length: int) -> Head:
         found = Fingerprint(self._size())
-        require_same(self.location, self._fingerprint, found)
+        require_same(self._fingerprint, found)
         content = self._read(0, min(length, found.size)) if length else b""
         self._fingerprint = found
         return Head(found, content)
@@ -192,7 +197,7 @@ class FileObjectSource:
                 return self.file.tell()
             except (OSError, AttributeError) as error:
                 raise UnsupportedDicomError(
-                    f"{self.location}: the file object can't seek; pass a URL, a path or bytes"
+                    "the file object can't seek; pass a URL, a path or bytes"
                 ) from error
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -203,15 +208,13 @@ class FileObjectSource:
             while missing:
                 piece: Any = self.file.read(missing)
                 if isinstance(piece, str):
-                    raise UnsupportedDicomError(
-                        f"{self.location}: the file is open as text; open it with mode 'rb'"
-                    )
+                    raise UnsupportedDicomError("the file is open as text; open it with mode 'rb'")
                 if not piece:
                     break
                 pieces.append(bytes(piece))
                 missing -= len(piece)
         if missing:
-            require_same(self.location, self._fingerprint, Fingerprint(self._size()))
+            require_same(self._fingerprint, Fingerprint(self._size()))
             raise OSError(
                 f"{self.location}: bytes {offset} to {offset + length} were asked for, "
                 f"the last {missing} did not come"

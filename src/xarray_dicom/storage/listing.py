@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
-from xarray_dicom.runtime import enter_loop, in_thread
+from xarray_dicom.runtime import enter_loop
 from xarray_dicom.storage.clients.chained import version_of
-from xarray_dicom.storage.clients.filesystems import filesystem_class, filesystem_of, store_of
-from xarray_dicom.storage.clients.generic import fingerprint_of, is_asynchronous
+from xarray_dicom.storage.clients.filesystems import filesystem_class, filesystem_of
+from xarray_dicom.storage.clients.generic import call, fingerprint_of
+from xarray_dicom.storage.clients.select import client_of
 from xarray_dicom.storage.source import Fingerprint
-from xarray_dicom.storage.url import is_cache, options_of_rest, protocol_of, split_link
-from xarray_dicom.storage.url_source import FsspecSource
+from xarray_dicom.storage.url import URL, Link
+from xarray_dicom.storage.url_source import URLSource
 
 
-def names_several(url: str) -> bool:
-    """Whether `url` alone tells that it is a folder or a pattern, without asking the store."""
-    path = _path_part(url)
-    if protocol_of(url) in ("file", "local") and not split_link(url)[1]:
-        return os.path.isdir(path) or (_has_magic(url) and not os.path.exists(path))
-    return path.endswith("/") or _has_magic(url)
+def names_several(url: URL) -> bool:
+    """Return True if a URL is a folder or a pattern, as far as its text and local files say."""
+    path = url.path
+    if url.is_local:
+        return os.path.isdir(path) or (url.has_magic and not os.path.exists(path))
+    return path.endswith("/") or url.has_magic
 
 
-async def list_sources(source: FsspecSource, skip: tuple[str, ...] = ()) -> list[FsspecSource]:
-    """Objects in the folder or prefix that `source` names, or that its pattern matches.
+async def list_sources(source: URLSource, skip: tuple[str, ...] = ()) -> list[URLSource]:
+    """List the objects in the folder or prefix of a source, or those that its pattern matches.
 
     Folders are listed with everything below them, on web servers one level. Hidden files
-    (``.DS_Store``), names that end with one of `skip`, empty objects that stand for folders, and
-    the folder's own marker are left out. Each source has the version that the listing told.
+    (``.DS_Store``), empty objects that stand for folders, and the folder's own marker are left
+    out. Each source has the version in the listing.
+
+    Parameters
+    ----------
+    source
+        The folder, prefix or pattern.
+    skip
+        Ends of names that are left out.
 
     Raises
     ------
@@ -39,59 +46,55 @@ async def list_sources(source: FsspecSource, skip: tuple[str, ...] = ()) -> list
     if not source.immediate:
         await enter_loop()
     with source.errors_named("the listing"):
-        found = await _listing(source.url, source.storage_options, skip)
-    if not found:
+        entries = await _entries(source.parsed_url, source.storage_options, skip)
+    if not entries:
         raise FileNotFoundError(2, "no object here, and none below", source.location)
     return [
-        FsspecSource(url, source.storage_options, listed=_listed(url, entry))
-        for url, entry in found
+        URLSource(url, source.storage_options, listed=_listed_version(url, entry))
+        for url, entry in entries
     ]
 
 
-def _listed(url: str, entry: Mapping[str, Any]) -> Fingerprint | None:
-    """The version in an entry; None where it is spelled otherwise than in a reply.
+def _listed_version(url: URL, entry: Mapping[str, Any]) -> Fingerprint | None:
+    """Return the version in an entry; None where replies spell it otherwise.
 
-    Versions in a chain are those of what lies behind; times of files are told in nanoseconds.
+    Versions in a chain are those of what lies behind; those of local files have nanoseconds.
     """
-    if split_link(url)[1] or protocol_of(url) in ("file", "local"):
+    if url.is_chain or url.is_local:
         return None
     etag = entry.get("ETag")
-    if protocol_of(url) in ("s3", "s3a") and isinstance(etag, str) and '"' not in etag:
+    if url.protocol in ("s3", "s3a") and isinstance(etag, str) and '"' not in etag:
         # Some servers leave the quotes out where they list, but not in their replies.
         entry = {**entry, "ETag": f'"{etag}"'}
     try:
         return fingerprint_of(entry)
     except (OSError, TypeError, ValueError):
-        # Web pages that list files tell no sizes.
+        # Web pages that list files have no sizes.
         return None
 
 
-async def _listing(
-    url: str, options: Mapping[str, Any], skip: tuple[str, ...]
-) -> list[tuple[str, Mapping[str, Any]]]:
-    """URL and entry of each object, sorted by URL."""
+async def _entries(
+    url: URL, options: Mapping[str, Any], skip: tuple[str, ...]
+) -> list[tuple[URL, Mapping[str, Any]]]:
+    """Return URL and entry of each object, sorted by URL."""
     version = None
-    _, rest = split_link(url)
-    if rest and not is_cache(url):
-        version = await version_of(await store_of(rest, options_of_rest(url, options)))
+    if url.rest is not None and not url.is_cache:
+        version = await version_of(await client_of(url.rest, url.options_of_rest(options)))
     filesystem, path = await filesystem_of(url, options, version)
-    verb = "glob" if _has_magic(url) else "find"
-    if verb == "find" and protocol_of(path) in ("http", "https") and "?" not in path:
+    verb = "glob" if url.has_magic else "find"
+    if verb == "find" and path.startswith(("http://", "https://")) and "?" not in path:
         path = path.rstrip("/") + "/"
-    if is_asynchronous(filesystem):
-        found = await getattr(filesystem, f"_{verb}")(path, detail=True)
-    else:
-        found = await in_thread(lambda: getattr(filesystem, verb)(path, detail=True))
-    # What a pattern matches is looked at by its last part alone.
+    listed = await call(filesystem, verb, path, detail=True)
+    # Of a match only the last part of its path may make it a hidden file.
     folder = path if verb == "find" else None
     entries = [
         (_with_path(url, name), entry)
-        for name, entry in found.items()
+        for name, entry in listed.items()
         if entry.get("type") != "directory"
         and not _is_hidden(name, folder)
         and not name.partition("?")[0].endswith(skip)
     ]
-    return sorted(entries, key=itemgetter(0))
+    return sorted(entries, key=lambda item: str(item[0]))
 
 
 def _is_hidden(name: str, folder: str | None) -> bool:
@@ -101,33 +104,17 @@ def _is_hidden(name: str, folder: str | None) -> bool:
     return below.endswith("/") or not below or any(p.startswith(".") for p in below.split("/"))
 
 
-def _with_path(url: str, path: str) -> str:
-    """`url` with another path in the filesystem of its first link with a path."""
-    first, rest = split_link(url)
-    if rest and is_cache(url):
-        return f"{first}::{_with_path(rest, path)}"
-    protocol = protocol_of(first)
-    if protocol in ("file", "local") and not rest:
-        return path
+def _with_path(url: URL, path: str) -> URL:
+    """Return `url` with another path in the filesystem of its target."""
+    target = url.target
+    protocol = target.protocol
+    if target.is_local and target is url.links[-1]:
+        return url.with_target(Link(path, protocol))
     prefix = f"{protocol}://"
-    link = path if path.startswith(prefix) else prefix + path.lstrip("/")
-    if filesystem_class(protocol).root_marker == "/" and not path.startswith(prefix):
-        link = prefix + path
-    return f"{link}::{rest}" if rest else link
-
-
-def _path_part(url: str) -> str:
-    first, rest = split_link(url)
-    if rest and is_cache(url):
-        return _path_part(rest)
-    _, separator, path = first.partition("://")
-    if not separator:
-        return first
-    return path.partition("?")[0] if protocol_of(first) in ("http", "https") else path
-
-
-def _has_magic(url: str) -> bool:
-    path = _path_part(url)
-    if protocol_of(url) in ("http", "https"):
-        return "*" in path
-    return any(character in path.partition("?versionId=")[0] for character in "*?[")
+    if path.startswith(prefix):
+        text = path
+    elif filesystem_class(protocol).root_marker == "/":
+        text = prefix + path
+    else:
+        text = prefix + path.lstrip("/")
+    return url.with_target(Link(text, protocol))

@@ -1,4 +1,4 @@
-"""Many byte ranges into few requests: arrays in, arrays out, no I/O."""
+"""Division of many byte ranges into few requests: arrays in, arrays out, no I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Merged:
         The request that holds each range, in the order the ranges were given; -1 for a
         range of no bytes, which needs none; shape ``(ranges,)``.
     start
-        Where in its request each range starts, in bytes; shape ``(ranges,)``.
+        Start of each range in its request, in bytes; shape ``(ranges,)``.
     order
         Indices of the ranges of at least one byte, by ascending offset.
     """
@@ -59,8 +59,8 @@ def merge(offsets: ArrayLike, lengths: ArrayLike, *, gap: int, largest: int) -> 
     if len(offset) and min(offset.min(), length.min()) < 0:
         raise ValueError("offsets and lengths of byte ranges must not be negative")
 
-    wanted = np.flatnonzero(length)
-    order = wanted[np.argsort(offset[wanted], kind="stable")]
+    nonempty = np.flatnonzero(length)
+    order = nonempty[np.argsort(offset[nonempty], kind="stable")]
     begin = offset[order]
     # The end so far: a range may lie wholly inside an earlier one.
     end = np.maximum.accumulate(begin + length[order])
@@ -81,7 +81,7 @@ def merge(offsets: ArrayLike, lengths: ArrayLike, *, gap: int, largest: int) -> 
 def _first_of_each_request(
     begin: Int64Array, end: Int64Array, gap: int, largest: int
 ) -> Int64Array:
-    """Positions, among ranges sorted by offset, at which a new request starts."""
+    """Return the positions, among ranges sorted by offset, at which a new request starts."""
     if not len(begin):
         return np.empty(0, dtype=np.int64)
     apart = np.flatnonzero(begin[1:] - end[:-1] > gap) + 1

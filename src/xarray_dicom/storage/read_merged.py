@@ -32,13 +32,13 @@ async def read_merged(source: ByteSource, ranges: Sequence[tuple[int, int]]) -> 
     if not ranges:
         return []
     offsets, lengths = zip(*ranges, strict=True)
-    pace = source.pace
-    merged = merge(offsets, lengths, gap=pace.gap, largest=pace.largest)
+    sizing = source.request_sizing
+    merged = merge(offsets, lengths, gap=sizing.gap, largest=sizing.largest)
     requests = list(zip(merged.offsets.tolist(), merged.lengths.tolist(), strict=True))
     if source.immediate and not runtime().on_loop():
         bodies = [await source.read(*request) for request in requests]
     else:
-        bodies = await _read_concurrently(source, requests, pace.window)
+        bodies = await _read_concurrently(source, requests, sizing.window)
     return [
         bodies[request][start : start + length] if length else b""
         for request, start, length in zip(

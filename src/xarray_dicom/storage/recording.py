@@ -1,26 +1,29 @@
-"""A source that keeps account of what is asked of it."""
+"""A source that records the requests made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xarray_dicom.storage.pace import Pace
 from xarray_dicom.storage.read_merged import read_merged
+from xarray_dicom.storage.request_sizing import RequestSizing
 from xarray_dicom.storage.source import ByteSource, Fingerprint, Head
 
 
 class RecordingSource:
-    """Wraps any source and lists its requests.
+    """Wrapper of any source, with a list of its requests.
 
-    Attributes
+    Parameters
     ----------
     source
         The source that does the reading.
+
+    Attributes
+    ----------
     requests
         ``(offset, length)`` in bytes of each request made, merged ones as one, in the
         order they were started; `open` counts as one request of the bytes it returned.
     verifications
-        How often `verify` was awaited.
+        Number of times that `verify` was awaited.
     """
 
     def __init__(self, source: ByteSource) -> None:
@@ -36,12 +39,22 @@ class RecordingSource:
 
     @property
     def location(self) -> str:
-        """Where the wrapped source lies."""
+        """Place of the wrapped source."""
         return self.source.location
 
     @property
+    def url(self) -> str | None:
+        """URL of the wrapped source."""
+        return self.source.url
+
+    @property
+    def immediate(self) -> bool:
+        """True if the wrapped source answers without a network."""
+        return self.source.immediate
+
+    @property
     def fingerprint(self) -> Fingerprint | None:
-        """The version pinned by the wrapped source."""
+        """Version pinned by the wrapped source."""
         return self.source.fingerprint
 
     @property
@@ -56,18 +69,13 @@ class RecordingSource:
 
     @property
     def identity(self) -> str | None:
-        """What names the wrapped source."""
+        """Identity of the wrapped source."""
         return self.source.identity
 
     @property
-    def immediate(self) -> bool:
-        """True if answers need no waiting for a network."""
-        return self.source.immediate
-
-    @property
-    def pace(self) -> Pace:
-        """That of the wrapped source."""
-        return self.source.pace
+    def request_sizing(self) -> RequestSizing:
+        """Sizing of the wrapped source."""
+        return self.source.request_sizing
 
     async def open(self, length: int) -> Head:
         """Open the wrapped source."""

@@ -1,4 +1,4 @@
-"""The one face that storage has: bytes of an object, by range."""
+"""Bytes of an object, by range: the only face that storage shows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from xarray_dicom.storage.pace import Pace
+from xarray_dicom.storage.request_sizing import RequestSizing
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells one version of an object from another.
+    """Size and version of an object, equal only for the same version of it.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first bytes of an object together with its fingerprint."""
+    """First bytes of an object together with its fingerprint."""
 
     fingerprint: Fingerprint
     content: bytes
@@ -38,8 +38,8 @@ class Head:
 class ByteSource(Protocol):
     """An object in some store, read by byte range.
 
-    Every coroutine may be awaited on the runtime's event loop only
-    (`xarray_dicom.runtime`); nothing in it blocks that loop. A range is
+    Coroutines of an `immediate` source may be driven anywhere; others go on on the runtime's
+    event loop (`xarray_dicom.runtime.enter_loop`), which nothing in them blocks. A range is
     ``(offset, length)`` in bytes, and comes back whole or not at all: a short or failed
     read raises. A missing object raises `FileNotFoundError`, a forbidden one
     `PermissionError`, a replaced one `SourceChangedError`.
@@ -47,30 +47,35 @@ class ByteSource(Protocol):
 
     @property
     def location(self) -> str:
-        """Where the object lies, fit to be shown: no query string, no secret."""
+        """Place of the object, fit to be shown: no query string, no secret."""
         ...
 
     @property
-    def fingerprint(self) -> Fingerprint | None:
-        """The version that reads insist on; None until `open` has been awaited."""
-        ...
-
-    @property
-    def identity(self) -> str | None:
-        """What names the object in every process; may hold secrets, so it is only ever hashed.
-
-        None for what lies in this process alone.
-        """
+    def url(self) -> str | None:
+        """URL of the object, with whatever secrets it has; None for an object without one."""
         ...
 
     @property
     def immediate(self) -> bool:
-        """True if answers need no waiting for a network."""
+        """True where the object answers without a network: driven by plain calls then."""
         ...
 
     @property
-    def pace(self) -> Pace:
-        """How reads are best divided into requests."""
+    def fingerprint(self) -> Fingerprint | None:
+        """Version that reads insist on; None until `open` has been awaited."""
+        ...
+
+    @property
+    def identity(self) -> str | None:
+        """Name of the object in every process; may hold secrets, so it is only ever hashed.
+
+        None for an object in this process alone.
+        """
+        ...
+
+    @property
+    def request_sizing(self) -> RequestSizing:
+        """Best division of reads into requests."""
         ...
 
     async def open(self, length: int) -> Head:

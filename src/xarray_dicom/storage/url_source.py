@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from fsspec.implementations.local import LocalFileSystem
-
-from xarray_dicom.errors import (
-    DicomError,
-    UnsupportedDicomError,
-)
+from xarray_dicom.errors import DicomError, located
 from xarray_dicom.runtime import Runtime, enter_loop, runtime
-from xarray_dicom.storage.clients.base import (
-    RangesUnsupportedError,
-    Reply,
-    Store,
-    TruncatedBodyError,
+from xarray_dicom.storage.clients.base import ObjectClient, Reply
+from xarray_dicom.storage.clients.select import client_of, is_immediate
+from xarray_dicom.storage.read_merged import read_merged
+from xarray_dicom.storage.request_sizing import (
+    ConnectionMeter,
+    RequestSizing,
+    meter_for,
+    sizing_without_meter,
+)
+from xarray_dicom.storage.source import Fingerprint, Head
+from xarray_dicom.storage.url import URL, local_path
+from xarray_dicom.storage.wrappers.error_names import (
+    ErrorNamingClient,
+    describe,
+    errors_named,
+    range_name,
+)
+from xarray_dicom.storage.wrappers.retry import RetryingClient
+from xarray_dicom.storage.wrappers.timing import TimedClient
+from xarray_dicom.storage.wrappers.version_pin import (
+    VersionPinningClient,
     require_inside,
     require_same,
 )
-from xarray_dicom.storage.clients.filesystems import store_of
-from xarray_dicom.storage.pace import Pace
-from xarray_dicom.storage.read_merged import read_merged
-from xarray_dicom.storage.request_sizing import Link, link_to, pace_without_link
-from xarray_dicom.storage.source import Fingerprint, Head
-from xarray_dicom.storage.url import display, identity_of, protocol_of, split_link, with_suffix
-
-#: Requests made for a range whose reply breaks off; clients retry all else themselves.
-ATTEMPTS = 3
 
 
-class FsspecSource:
+class URLSource:
     """An object at a URL, read by conditional ranged requests.
 
     Pickles to its URL, storage options (with whatever secrets they hold) and
     fingerprint: the same bytes however much has been read. Filesystems are made where
-    they are needed, once per process.
+    they are needed, once per process. Several threads may read at the same time.
 
     Parameters
     ----------
@@ -49,90 +50,95 @@ class FsspecSource:
     fingerprint
         The version to insist on.
     listed
-        The version that a listing has just told: a hint, which isn't pickled.
+        The version in a listing that was just made: a hint, which isn't pickled.
+
+    Attributes
+    ----------
+    parsed_url
+        The URL; local paths are absolute in it.
+    location
+        The URL without query strings and credentials.
+    immediate
+        True for a file of this machine, an object in memory, and a chain that ends in one.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | URL,
         storage_options: Mapping[str, Any] | None = None,
         fingerprint: Fingerprint | None = None,
         *,
         listed: Fingerprint | None = None,
     ) -> None:
-        if protocol_of(url) in ("file", "local") and not split_link(url)[1]:
-            url = _absolute(url)
-        self.url = url
+        parsed = url if isinstance(url, URL) else URL.parse(url)
+        self.parsed_url = _absolute(parsed) if parsed.is_local else parsed
         self.storage_options = dict(storage_options or {})
         self.listed = listed
+        self.location = self.parsed_url.display()
+        self.immediate = is_immediate(self.parsed_url)
         self._fingerprint = fingerprint
-        self._bound: tuple[Runtime, Store] | None = None
-        self._linked: tuple[Runtime, Link | None] | None = None
+        self._connected: tuple[Runtime, ObjectClient] | None = None
+        self._metered: tuple[Runtime, ConnectionMeter | None] | None = None
 
     def __reduce__(
         self,
-    ) -> tuple[type[FsspecSource], tuple[str, dict[str, Any], Fingerprint | None]]:
+    ) -> tuple[type[URLSource], tuple[str, dict[str, Any], Fingerprint | None]]:
         return type(self), (self.url, self.storage_options, self._fingerprint)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, FsspecSource):
+        if not isinstance(other, URLSource):
             return NotImplemented
-        return (self.url, self.storage_options, self._fingerprint) == (
-            other.url,
+        return (self.parsed_url, self.storage_options, self._fingerprint) == (
+            other.parsed_url,
             other.storage_options,
             other._fingerprint,
         )
 
     def __hash__(self) -> int:
-        return hash(self.url)
+        return hash(self.parsed_url)
 
     def __repr__(self) -> str:
-        return f"FsspecSource({self.location!r})"
+        return f"URLSource({self.location!r})"
 
     @property
-    def location(self) -> str:
-        """The URL without query strings and credentials."""
-        return display(self.url)
+    def url(self) -> str:
+        """The URL with whatever secrets it has; of a local file, its absolute path."""
+        return str(self.parsed_url)
 
     @property
     def fingerprint(self) -> Fingerprint | None:
-        """The version that reads insist on; None until opened."""
+        """Version that reads insist on; None until opened."""
         return self._fingerprint
 
     @property
     def identity(self) -> str | None:
         """The URL without signatures, and the address of the server if options have one."""
-        return identity_of(self.url, self.storage_options)
+        return self.parsed_url.identity(self.storage_options)
 
     @property
-    def immediate(self) -> bool:
-        """True if answers need no waiting for a network."""
-        return protocol_of(self.url) in ("file", "local", "memory") and not split_link(self.url)[1]
+    def request_sizing(self) -> RequestSizing:
+        """Sizing that this process has found best for the server."""
+        meter = self._meter()
+        return sizing_without_meter(self.parsed_url) if meter is None else meter.request_sizing
 
-    @property
-    def pace(self) -> Pace:
-        """What this process has found best for the server."""
-        link = self._link()
-        return pace_without_link(self.url) if link is None else link.pace
+    def sibling(self, suffix: str) -> URLSource:
+        """Return the object whose URL has `suffix` appended to its path."""
+        return URLSource(self.parsed_url.sibling(suffix), self.storage_options)
 
-    def beside(self, suffix: str) -> FsspecSource:
-        """The object whose URL has `suffix` appended to its path."""
-        return FsspecSource(with_suffix(self.url, suffix), self.storage_options)
-
-    def pin_listed(self, known: Fingerprint) -> bool:
-        """Pin `known` without a request, if it is the version that the listing told.
+    def pin_listed(self, version: Fingerprint) -> bool:
+        """Pin a version without a request, if it is the one in the listing.
 
         A listing alone is never enough: not every store spells versions there as it does in
-        its replies, so `known` must come from a reply.
+        its replies, so `version` must come from a reply.
 
         Returns
         -------
         bool
-            Whether `known` is pinned now.
+            True if `version` is pinned now.
         """
-        if self._fingerprint is None and known.version and known == self.listed:
-            self._fingerprint = known
-        return self._fingerprint == known
+        if self._fingerprint is None and version.version and version == self.listed:
+            self._fingerprint = version
+        return self._fingerprint == version
 
     async def open(self, length: int) -> Head:
         """Fetch up to `length` first bytes and pin the version, in one request.
@@ -146,13 +152,17 @@ class FsspecSource:
         SourceChangedError
             If the source was pinned already, to another version.
         """
-        # A request for no bytes would ask for all of them.
-        reply = await self._get(0, max(1, length))
-        found = reply.fingerprint or self._fingerprint
-        if found is None:
-            raise OSError(f"{self.location}: the store doesn't tell how long the object is")
-        self._fingerprint = found
-        return Head(found, reply.content[:length])
+        if not self.immediate:
+            await enter_loop()
+        with located(self.location):
+            # A request for no bytes would ask for all of them.
+            reply = await self._get(0, max(1, length))
+            found = reply.fingerprint
+            assert found is not None
+            # Another thread may have pinned a version meanwhile.
+            require_same(self._fingerprint, found)
+            self._fingerprint = found
+            return Head(found, reply.content[:length])
 
     async def read(self, offset: int, length: int) -> bytes:
         """Fetch exactly `length` bytes from `offset`.
@@ -166,129 +176,81 @@ class FsspecSource:
         OSError
             If the bytes did not come, or not all of them.
         """
-        if self._fingerprint is None:
-            await self.open(0)
-        if self._fingerprint is not None:
-            require_inside(self.location, self._fingerprint.size, offset, length)
-        if not length:
-            return b""
-        return (await self._get(offset, length)).content
+        if not self.immediate:
+            await enter_loop()
+        pinned = self._fingerprint or (await self.open(0)).fingerprint
+        with located(self.location):
+            require_inside(pinned.size, offset, length)
+            if not length:
+                return b""
+            return (await self._get(offset, length)).content
 
     async def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Fetch several ranges concurrently, in the order given, merging what lies close."""
+        if not self.immediate:
+            await enter_loop()
         if self._fingerprint is None:
             await self.open(0)
         return await read_merged(self, ranges)
 
     async def verify(self) -> None:
-        """Compare the version with that in the store, where replies don't tell it."""
+        """Compare the version with that in the store, where replies don't have it."""
         if self._fingerprint is None:
             return
         if not self.immediate:
             await enter_loop()
-        with self.errors_named("the version"):
-            found = await (await self._store()).stat()
-        if found is not None:
-            require_same(self.location, self._fingerprint, found)
+        with located(self.location):
+            client = self._client() or await self._connect("the version")
+            found = await client.stat()
+            if found is not None:
+                require_same(self._fingerprint, found)
 
-    async def _store(self) -> Store:
-        current = runtime()
-        if self._bound is None or self._bound[0] is not current:
+    def errors_named(self, subject: str) -> AbstractContextManager[None]:
+        """Turn what clients raise in a block into errors that name the object.
+
+        Parameters
+        ----------
+        subject
+            What the block reads or writes, for the text of the error.
+        """
+        return errors_named(self.parsed_url, subject)
+
+    async def _get(self, offset: int, length: int) -> Reply:
+        client = self._client() or await self._connect(range_name(offset, length))
+        return await client.get(offset, length, self._fingerprint)
+
+    def _client(self) -> ObjectClient | None:
+        """Return the client that this process has made for the object, if it has."""
+        connected = self._connected
+        return connected[1] if connected and connected[0] is runtime() else None
+
+    async def _connect(self, subject: str) -> ObjectClient:
+        """Make the client: requests are timed, repeated, held to one version, errors named."""
+        url, current = self.parsed_url, runtime()
+        with self.errors_named(subject):
             try:
-                store = await store_of(self.url, self.storage_options)
+                client = await client_of(url, self.storage_options)
             except (TypeError, ValueError) as error:
                 if isinstance(error, DicomError):
                     raise
                 raise DicomError(
-                    f"{self.location}: no filesystem can be made of this URL and its "
-                    f"storage_options: {self._told_by(error)}"
+                    "no filesystem can be made of this URL and its storage_options: "
+                    f"{describe(error, url)}"
                 ) from error
-            self._bound = current, store
-        return self._bound[1]
+        meter = self._meter()
+        if meter is not None:
+            client = TimedClient(client, meter)
+        client = ErrorNamingClient(VersionPinningClient(RetryingClient(client)), url)
+        self._connected = current, client
+        return client
 
-    def _link(self) -> Link | None:
+    def _meter(self) -> ConnectionMeter | None:
         current = runtime()
-        if self._linked is None or self._linked[0] is not current:
-            self._linked = current, link_to(self.url, self.storage_options)
-        return self._linked[1]
-
-    async def _timed(self, store: Store, offset: int, length: int) -> Reply:
-        """One request, from which the link learns."""
-        link = self._link()
-        if link is None:
-            return await store.get(offset, length, self._fingerprint)
-        began, came = link.began(), 0
-        try:
-            reply = await store.get(offset, length, self._fingerprint)
-            came = len(reply.content)
-            return reply
-        finally:
-            link.ended(began, came)
-
-    async def _get(self, offset: int, length: int) -> Reply:
-        """One request, and another one if its reply breaks off."""
-        if not self.immediate:
-            await enter_loop()
-        what = f"bytes {offset} to {offset + length}"
-        failure = ""
-        with self.errors_named(what):
-            store = await self._store()
-            for _ in range(ATTEMPTS):
-                try:
-                    reply = await self._timed(store, offset, length)
-                except TruncatedBodyError as error:
-                    failure = self._told_by(error)
-                    continue
-                except (FileNotFoundError, PermissionError, RangesUnsupportedError):
-                    raise
-                except Exception:
-                    # Bytes of a replaced object may not even be an archive any more.
-                    await self.verify()
-                    raise
-                found = reply.fingerprint or self._fingerprint
-                if found is None:
-                    raise OSError("the store doesn't tell how long the object is")
-                require_same(self.location, self._fingerprint, found)
-                expected = max(0, min(length, found.size - offset))
-                if len(reply.content) == expected:
-                    return reply
-                failure = f"{len(reply.content)} bytes came instead of {expected}"
-            await self.verify()
-            raise OSError(f"in {ATTEMPTS} attempts the reply broke off ({failure})")
-
-    def _told_by(self, error: BaseException) -> str:
-        """What `error` says, without the secrets of the URL."""
-        text = str(error).replace(self.url, self.location)
-        return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-    @contextmanager
-    def errors_named(self, what: str) -> Iterator[None]:
-        """Turn what clients raise into errors that name the object."""
-        try:
-            yield
-        except (DicomError, ImportError):
-            raise
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, "no such object", self.location) from error
-        except IsADirectoryError as error:
-            raise IsADirectoryError(errno.EISDIR, "a folder, not an object", self.location) from (
-                error
-            )
-        except PermissionError as error:
-            reason = f"access is refused ({self._told_by(error)})"
-            raise PermissionError(errno.EACCES, reason, self.location) from error
-        except RangesUnsupportedError as error:
-            raise UnsupportedDicomError(
-                f"{self.location}: the server doesn't send byte ranges ({error}); download the "
-                "object, or put 'simplecache::' before its URL"
-            ) from error
-        except Exception as error:
-            raise OSError(
-                f"{self.location}: {what} could not be read: {self._told_by(error)}"
-            ) from error
+        if self._metered is None or self._metered[0] is not current:
+            self._metered = current, meter_for(self.parsed_url, self.storage_options)
+        return self._metered[1]
 
 
-def _absolute(url: str) -> str:
-    strip: Any = LocalFileSystem._strip_protocol
-    path: str = strip(url)
-    return path
+def _absolute(url: URL) -> URL:
+    path = local_path(url)
+    return url if path == url.links[0].text else URL.of_file(path)

@@ -1,4 +1,4 @@
-"""fsspec filesystems as this process shares them, and the store that each object gets.
+"""fsspec filesystems that the objects of this process share.
 
 A filesystem with coroutines of its own runs on the private event loop. Where one is
 reached through synchronous calls instead (the inner link of a chain), it gets a second
@@ -8,7 +8,6 @@ private loop, so that no read waits for fsspec's global one, which may be the ca
 from __future__ import annotations
 
 import asyncio
-import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -17,99 +16,72 @@ from typing import Any
 import fsspec
 
 from xarray_dicom.runtime import in_thread, runtime
-from xarray_dicom.storage.clients.base import Store
-from xarray_dicom.storage.clients.chained import ChainStore, version_of
-from xarray_dicom.storage.clients.generic import GenericStore
-from xarray_dicom.storage.clients.obstore import obstore_store
-from xarray_dicom.storage.url import is_cache, options_of_rest, protocol_of, split_link
+from xarray_dicom.storage.clients import s3
+from xarray_dicom.storage.url import URL
 
-#: Stores that have more to offer than `GenericStore`: protocol, module of this room, class.
-_SPECIAL = {
-    "file": ("local", "LocalStore"),
-    "local": ("local", "LocalStore"),
-    "s3": ("s3", "S3Store"),
-    "s3a": ("s3", "S3Store"),
-    "gs": ("gcs", "GCSStore"),
-    "gcs": ("gcs", "GCSStore"),
-    "http": ("http", "HTTPStore"),
-    "https": ("http", "HTTPStore"),
-}
-
-#: Archives whose index and handle are kept.
+#: Archives whose index and handle stay in memory.
 OPEN_ARCHIVES = 32
 
-
-async def store_of(url: str, options: Mapping[str, Any]) -> Store:
-    """The store of the object at `url`; costs no request unless the URL is a chain."""
-    _, rest = split_link(url)
-    if not rest:
-        found = await obstore_store(url, options, lambda: _fsspec_store(url, options))
-        return found or await _fsspec_store(url, options)
-    behind = await store_of(rest, options_of_rest(url, options))
-    if is_cache(url):
-        filesystem, path = await filesystem_of(url, options)
-        fetching = runtime().shared(("fetching", url, frozen(options)), asyncio.Lock)
-        return ChainStore(filesystem, path, behind, fetching)
-    filesystem, path = await filesystem_of(url, options, await version_of(behind))
-    return ChainStore(filesystem, path, behind, None)
-
-
-async def _fsspec_store(url: str, options: Mapping[str, Any]) -> Store:
-    filesystem, path = await filesystem_of(url, options)
-    make_store: Callable[[Any, str], Store] = _store_class(protocol_of(url))
-    return make_store(filesystem, path)
+#: Changes to the storage options of a protocol.
+_TUNING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"s3": s3.tune, "s3a": s3.tune}
 
 
 async def filesystem_of(
-    url: str, options: Mapping[str, Any], version: Hashable = None
+    url: URL, options: Mapping[str, Any], version: Hashable = None
 ) -> tuple[Any, str]:
-    """The shared filesystem that serves `url`, and the path of `url` in it.
+    """Return the shared filesystem that serves a URL, and the path in it.
 
     Parameters
     ----------
+    url
+        URL of an object or folder.
+    options
+        Its storage options.
     version
         Version of the archive that the filesystem reads, if it reads one.
+
+    Returns
+    -------
+    tuple
+        The filesystem, and the path as it takes it.
     """
-    first, rest = split_link(url)
     current = runtime()
-    if not rest:
-        protocol = protocol_of(url)
-        kind = filesystem_class(protocol)
-        combined = {**kind._get_kwargs_from_urls(url), **options}
-        key = ("filesystem", protocol, frozen(combined))
-        # To wake a thread takes longer than all else here.
+    target = url.target
+    key: Hashable
+    if not url.is_chain:
+        text = str(url)
+        kind = filesystem_class(url.protocol)
+        combined = {**kind._get_kwargs_from_urls(text), **options}
+        key = ("filesystem", url.protocol, frozen(combined))
+        # To wake a thread takes longer than all else in this function.
         filesystem = current.peek(key) or await in_thread(
-            current.shared, key, lambda: _make(protocol, kind, combined)
+            current.shared, key, lambda: _make(url.protocol, kind, combined)
         )
-        return filesystem, kind._strip_protocol(url)
-    if is_cache(url):
-        key = ("filesystem", _protocols(url), frozen(options))
+        return filesystem, kind._strip_protocol(text)
+    if url.is_cache:
+        key = ("filesystem", url.protocols, frozen(options))
         filesystem = await in_thread(current.shared, key, lambda: _make_chain(url, options))
-        while rest:
-            first, rest = split_link(rest)
-            if "://" in first or not rest:
-                break
-        return filesystem, filesystem_class(protocol_of(first))._strip_protocol(first)
-    archives = current.shared("archives", _Archives)
-    archive = (protocol_of(url), rest, frozen(options), version)
-    filesystem = await in_thread(archives.get, archive, lambda: _make_chain(url, options))
-    return filesystem, filesystem_class(protocol_of(url))._strip_protocol(first)
+    else:
+        archives = current.shared("archives", _OpenArchives)
+        key = (url.protocol, url.rest, frozen(options), version)
+        filesystem = await in_thread(archives.get, key, lambda: _make_chain(url, options))
+    return filesystem, filesystem_class(target.protocol)._strip_protocol(target.text)
 
 
 def filesystem_class(protocol: str) -> Any:
-    """The fsspec class for `protocol`.
+    """Return the fsspec class for `protocol`.
 
     Raises
     ------
     ValueError, ImportError
         If fsspec doesn't know it, or the package that it needs is not installed.
     """
-    known: Any = fsspec.get_filesystem_class
-    return known(protocol)
+    get_class: Any = fsspec.get_filesystem_class
+    return get_class(protocol)
 
 
 def frozen(value: Any) -> Hashable:
-    """`value` as something to look up by: equal for equal storage options."""
+    """Return a key for `value` in dictionaries: equal for equal storage options."""
     if isinstance(value, Mapping):
         return tuple(sorted((str(key), frozen(item)) for key, item in value.items()))
     if isinstance(value, list | tuple):
@@ -118,7 +90,7 @@ def frozen(value: Any) -> Hashable:
 
 
 class _ByRepr:
-    """Compares by `repr`, and keeps the object alive as the `repr` may hold its address."""
+    """Key that compares by `repr`; holds the object, as the `repr` may contain its address."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -134,41 +106,29 @@ class _ByRepr:
         return hash(self.text)
 
 
-class _Archives:
-    """The archives used last, with their open handles."""
+class _OpenArchives:
+    """Archives used last, with their open handles."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._archives: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            if key in self._archives:
+                self._archives.move_to_end(key)
+                return self._archives[key]
         made = make()
         with self._lock:
-            kept = self._kept.setdefault(key, made)
-            while len(self._kept) > OPEN_ARCHIVES:
-                self._kept.popitem(last=False)
-        return kept
-
-
-def _store_class(protocol: str) -> Any:
-    if protocol not in _SPECIAL:
-        return GenericStore
-    module, name = _SPECIAL[protocol]
-    return getattr(importlib.import_module(f"xarray_dicom.storage.clients.{module}"), name)
-
-
-def _protocols(url: str) -> str:
-    first, rest = split_link(url)
-    return f"{protocol_of(first)}::{_protocols(rest)}" if rest else protocol_of(url)
+            archive = self._archives.setdefault(key, made)
+            while len(self._archives) > OPEN_ARCHIVES:
+                self._archives.popitem(last=False)
+        return archive
 
 
 def _tuned(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    tune = getattr(_store_class(protocol), "tune", dict)
-    # A listing kept for the life of the process would hide what is added to a folder.
+    tune = _TUNING.get(protocol, dict)
+    # A listing that stays for the life of the process would hide what is added to a folder.
     return {"use_listings_cache": False, **tune(options)}
 
 
@@ -183,23 +143,25 @@ def _make(protocol: str, kind: Any, options: Mapping[str, Any]) -> Any:
     )
 
 
-def _make_chain(url: str, options: Mapping[str, Any]) -> Any:
-    """A filesystem that is called synchronously, whatever lies behind it."""
-    private = {"loop": runtime().shared("second loop", _second_loop), "skip_instance_cache": True}
+def _make_chain(url: URL, options: Mapping[str, Any]) -> Any:
+    """Make a filesystem that is called synchronously, whatever lies behind it."""
     combined: dict[str, Any] = {
         key: dict(item) if isinstance(item, Mapping) else item for key, item in options.items()
     }
-    _, rest = split_link(url)
-    while rest:
-        protocol = protocol_of(rest)
-        if filesystem_class(protocol).async_impl:
-            combined[protocol] = {**_tuned(protocol, combined.get(protocol, {})), **private}
-        rest = split_link(rest)[1]
-    if filesystem_class(protocol_of(url)).async_impl:
-        combined.update(private)
+    first, *behind = url.protocols
+    asynchronous = [name for name in behind if filesystem_class(name).async_impl]
+    for protocol in asynchronous:
+        combined[protocol] = {**_tuned(protocol, combined.get(protocol, {})), **_on_second_loop()}
+    if filesystem_class(first).async_impl:
+        combined.update(_on_second_loop())
     make: Any = fsspec.core.url_to_fs
-    filesystem, _ = make(url, **combined)
+    filesystem, _ = make(str(url), **combined)
     return filesystem
+
+
+def _on_second_loop() -> dict[str, Any]:
+    loop = runtime().shared("second loop", _second_loop)
+    return {"loop": loop, "skip_instance_cache": True}
 
 
 def _second_loop() -> asyncio.AbstractEventLoop:

@@ -9,11 +9,11 @@ from xarray_dicom.storage.clients.base import Reply, object_size, range_header
 from xarray_dicom.storage.source import Fingerprint
 
 
-class GCSStore:
-    """An object read at one generation; each reply tells size and generation."""
+class GCSClient:
+    """An object read at one generation; each reply has size and generation."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
-        # It closes its session on its own loop, and takes none for fsspec's.
+        # gcsfs closes its session on `_loop`, and takes fsspec's loop where that is None.
         filesystem._loop = runtime().loop
         self.filesystem = filesystem
         self.path = path
@@ -46,7 +46,7 @@ class GCSStore:
         return Reply(content, Fingerprint(size, _version(headers.get("X-Goog-Generation"))))
 
     async def stat(self) -> Fingerprint | None:
-        """None: each reply tells."""
+        """None: each reply has the version."""
         return None
 
     async def _current(self) -> Fingerprint:

@@ -21,8 +21,8 @@ WHOLE_OBJECT_LIMIT = 2**20
 _CONDITIONS = {"etag": "If-Match", "mtime": "If-Unmodified-Since"}
 
 
-class HTTPStore:
-    """An object read with GET and Range; each reply tells size and ETag or modification time."""
+class HTTPClient:
+    """An object read with GET and Range; each reply has size and ETag or modification time."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
         self.filesystem = filesystem
@@ -56,7 +56,7 @@ class HTTPStore:
         return await self.get(0, 1, None)
 
     async def stat(self) -> Fingerprint | None:
-        """None: each reply tells."""
+        """None: each reply has the version."""
         return None
 
 
@@ -86,13 +86,13 @@ async def _body(response: Any, length: int) -> bytes:
         if response.content_length == length:
             content: bytes = await response.read()
             return content
-        pieces, wanted = [], length
-        while wanted:
-            piece = await response.content.read(wanted)
+        pieces, missing = [], length
+        while missing:
+            piece = await response.content.read(missing)
             if not piece:
                 break
             pieces.append(piece)
-            wanted -= len(piece)
+            missing -= len(piece)
     except Exception as error:
         raise TruncatedBodyError(f"{type(error).__name__}: {error}") from error
     return b"".join(pieces)

@@ -22,9 +22,10 @@ from functools import cache
 from typing import Any
 
 from xarray_dicom.runtime import in_thread, runtime
-from xarray_dicom.storage.clients.base import Reply, Store, TruncatedBodyError
+from xarray_dicom.storage.clients.base import ObjectClient, Reply, TruncatedBodyError
 from xarray_dicom.storage.clients.obstore_config import Address, address_of
 from xarray_dicom.storage.source import Fingerprint
+from xarray_dicom.storage.url import URL
 
 #: ``off`` leaves all objects to fsspec.
 SWITCH = "XARRAY_DICOM_OBSTORE"
@@ -89,7 +90,7 @@ class ObstoreStore:
     """
 
     def __init__(
-        self, bucket: Bucket, address: Address, otherwise: Callable[[], Awaitable[Store]]
+        self, bucket: Bucket, address: Address, otherwise: Callable[[], Awaitable[ObjectClient]]
     ) -> None:
         self.bucket = bucket
         self.address = address
@@ -169,7 +170,7 @@ class ObstoreStore:
 
 
 async def obstore_store(
-    url: str, options: Mapping[str, Any], otherwise: Callable[[], Awaitable[Store]]
+    url: URL, options: Mapping[str, Any], otherwise: Callable[[], Awaitable[ObjectClient]]
 ) -> ObstoreStore | None:
     """The store of the object at `url`, or None where it is fsspec's."""
     if not _available():

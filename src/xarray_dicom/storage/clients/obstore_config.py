@@ -10,7 +10,7 @@ from typing import Any
 
 from fsspec.config import conf
 
-from xarray_dicom.storage.url import protocol_of, split_link
+from xarray_dicom.storage.url import URL
 
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
@@ -79,18 +79,18 @@ class Address:
 
 
 def address_of(
-    url: str, options: Mapping[str, Any], environment: Mapping[str, str]
+    url: URL, options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Address | None:
     """What `url` and fsspec's `options` mean to obstore; None where that is not the same."""
-    kind = _PROTOCOLS.get(protocol_of(url))
-    if kind is None or split_link(url)[1]:
+    kind = _PROTOCOLS.get(url.protocol)
+    if kind is None or url.is_chain:
         return None
-    bucket, _, key = url.partition("://")[2].partition("/")
+    bucket, _, key = url.links[0].path.partition("/")
     if not _BUCKET.match(bucket) or not _is_plain(key):
         return None
     if any(environment.get(name) for name in _STEERING[kind]):
         return None
-    given = {**conf.get(protocol_of(url), {}), **options}
+    given = {**conf.get(url.protocol, {}), **options}
     kept = {name: value for name, value in given.items() if name not in _IGNORED}
     config = (_s3_config if kind == "s3" else _gcs_config)(kept, environment)
     return None if config is None else Address(kind, bucket, key, config)

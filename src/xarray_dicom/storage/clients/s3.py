@@ -8,15 +8,21 @@ from typing import Any
 from xarray_dicom.storage.clients.base import Reply, TruncatedBodyError, object_size, range_header
 from xarray_dicom.storage.source import Fingerprint
 
-#: Connections per client; botocore's own default of 10 serialises concurrent ranges.
+#: Connections of a client; botocore's own default of 10 serialises concurrent ranges.
 MAX_POOL_CONNECTIONS = 128
 
 _PRECONDITION_FAILED = {"412", "PreconditionFailed"}
 _INVALID_RANGE = {"416", "InvalidRange"}
 
 
-class S3Store:
-    """An object read with conditional GetObject; each reply tells size and ETag."""
+def tune(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return storage options with a connection pool for many ranges in flight."""
+    config = {"max_pool_connections": MAX_POOL_CONNECTIONS, **options.get("config_kwargs", {})}
+    return {**options, "config_kwargs": config}
+
+
+class S3Client:
+    """An object read with conditional GetObject; each reply has size and ETag."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
         self.filesystem = filesystem
@@ -24,12 +30,6 @@ class S3Store:
         self.address = {"Bucket": bucket, "Key": key}
         if version:
             self.address["VersionId"] = version
-
-    @staticmethod
-    def tune(options: Mapping[str, Any]) -> dict[str, Any]:
-        """Storage options with a connection pool for many ranges in flight."""
-        config = {"max_pool_connections": MAX_POOL_CONNECTIONS, **options.get("config_kwargs", {})}
-        return {**options, "config_kwargs": config}
 
     async def get(self, offset: int, length: int, pinned: Fingerprint | None) -> Reply:
         """GetObject with Range, and If-Match once the ETag is known."""
@@ -64,7 +64,7 @@ class S3Store:
         return Reply(content, _fingerprint(size, response))
 
     async def stat(self) -> Fingerprint | None:
-        """None: each reply tells."""
+        """None: each reply has the version."""
         return None
 
     async def _head(self) -> Fingerprint:

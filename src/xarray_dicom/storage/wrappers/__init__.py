@@ -1,0 +1,1 @@
+"""Wrappers of clients, each of one job; every one of them is an `ObjectClient` itself."""
