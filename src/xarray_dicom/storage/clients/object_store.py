@@ -134,7 +134,11 @@ class ObjectStore:
             )
         else:
             return url.lstrip("/")
-        return (unquote(path) if self.kind == "HTTPStore" else path).lstrip("/")
+        if self.kind == "HTTPStore":
+            if "?" in path:
+                raise DicomError(f"{display(url)}: a store doesn't send the query of this URL")
+            path = unquote(path)
+        return path.lstrip("/")
 
     def client(self, url: URL) -> ObstoreClient:
         """Return the client of the object at `url`."""

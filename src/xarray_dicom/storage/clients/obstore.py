@@ -10,10 +10,13 @@ from typing import Any
 from xarray_dicom.storage.clients.base import RangesUnsupportedError, Reply, TruncatedBodyError
 from xarray_dicom.storage.clients.obstore_threads import requests
 from xarray_dicom.storage.source import Fingerprint
+from xarray_dicom.storage.url import display
 
 #: What obstore says where a range starts behind the end of an object, or ranges are unknown.
 _BEHIND_THE_END = re.compile(r"status code: 416|Requested range was invalid|Invalid range")
 _WITHOUT_RANGES = re.compile(r"non-partial response|Range request not supported")
+
+_URL = re.compile(r"https?://\S+")
 
 _NO_DATE = datetime.fromtimestamp(0, UTC)
 
@@ -101,5 +104,6 @@ def _condition(pinned: Fingerprint | None) -> dict[str, str]:
 
 
 def _message(error: BaseException) -> str:
-    """Return the text of an error without obstore's account of its own structures."""
-    return str(error).partition("\n\nDebug source")[0].strip()
+    """Return the text of an error without secrets and obstore's account of its structures."""
+    text = str(error).partition("\n\nDebug source")[0].strip()
+    return _URL.sub(lambda url: display(url[0]), text)
