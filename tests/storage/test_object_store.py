@@ -24,7 +24,7 @@ from support.servers import BUCKET, KEY, SECRET, Server
 from support.source_conformance import SECONDS, ByteSourceConformance, Place
 from xarray_dicom.errors import DicomError, SourceChangedError, UnsupportedDicomError
 from xarray_dicom.runtime import run
-from xarray_dicom.storage import FsspecSource, expand, list_folder, open_source
+from xarray_dicom.storage import URLSource, expand, list_folder, open_source
 
 obstore = pytest.importorskip("obstore")
 from obstore.store import (  # noqa: E402
@@ -39,9 +39,9 @@ from obstore.store import (  # noqa: E402
 CONTENT = np.random.default_rng(0).bytes(400_000)
 
 
-def source_of(obj: Any, store: Any) -> FsspecSource:
+def source_of(obj: Any, store: Any) -> URLSource:
     source = open_source(obj, {"store": store})
-    assert isinstance(source, FsspecSource)
+    assert isinstance(source, URLSource)
     return source
 
 

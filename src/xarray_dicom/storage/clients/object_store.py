@@ -13,7 +13,7 @@ from fsspec.utils import glob_translate
 
 from xarray_dicom.errors import DicomError
 from xarray_dicom.storage.clients.obstore import ObstoreClient
-from xarray_dicom.storage.clients.obstore_threads import requests
+from xarray_dicom.storage.clients.obstore_threads import threads
 from xarray_dicom.storage.url import URL, display
 
 #: Storage option that holds a store.
@@ -144,7 +144,7 @@ class ObjectStore:
         """Return the client of the object at `url`."""
         return ObstoreClient(self.store, self.path_in(str(url)).rstrip("/"))
 
-    async def listing(self, url: URL) -> tuple[dict[str, Mapping[str, Any]], str | None]:
+    async def listing(self, url: URL) -> tuple[dict[str, dict[str, Any]], str | None]:
         """List what lies below `url`, or matches it if it is a pattern.
 
         Returns
@@ -159,7 +159,7 @@ class ObjectStore:
         if url.has_magic:
             folder = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
         try:
-            metas = await requests.wait(self.store.list(folder or None).collect_async)
+            metas = await threads.run(self.store.list(folder or None).collect_async)
         except Exception as error:
             if self.kind != "HTTPStore" or not _NO_LISTING.search(str(error)):
                 raise
@@ -175,7 +175,7 @@ class ObjectStore:
 
     async def put(self, url: URL, content: bytes) -> None:
         """Write an object."""
-        await requests.wait(self.store.put_async, self.path_in(str(url)), content)
+        await threads.run(self.store.put_async, self.path_in(str(url)), content)
 
     def _url(self) -> str:
         prefix = getattr(self.store, "prefix", None)

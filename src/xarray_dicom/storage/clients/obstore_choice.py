@@ -9,7 +9,6 @@ import asyncio
 import importlib.util
 import os
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -18,7 +17,7 @@ from xarray_dicom.runtime import enter_loop, in_thread, runtime
 from xarray_dicom.storage.clients.base import ObjectClient, Reply
 from xarray_dicom.storage.clients.obstore import ObstoreClient
 from xarray_dicom.storage.clients.obstore_config import Address, address_of
-from xarray_dicom.storage.clients.obstore_threads import threads_lost
+from xarray_dicom.storage.clients.obstore_threads import threads
 from xarray_dicom.storage.source import Fingerprint
 from xarray_dicom.storage.url import URL
 
@@ -33,9 +32,8 @@ _TIMEOUTS = {"connect_timeout": "10s", "read_timeout": "60s", "timeout": "10m"}
 _find = cache(importlib.util.find_spec)
 
 
-@dataclass(eq=False)
 class Bucket:
-    """An obstore store, and whether its server is suited to it.
+    """An obstore store, and whether it suits its server.
 
     Attributes
     ----------
@@ -46,9 +44,10 @@ class Bucket:
         Held by the first request, so that a server that is unsuited is asked once.
     """
 
-    store: Any
-    suited: bool | None = None
-    first_request: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.suited: bool | None = None
+        self.first_request = asyncio.Lock()
 
 
 class AutomaticClient:
@@ -97,7 +96,7 @@ async def automatic_client(
 ) -> AutomaticClient | None:
     """Return obstore's client of the object at `url`; None where fsspec's is the right one."""
     switched_off = os.environ.get(SWITCH, "").lower() in ("off", "0", "false", "no")
-    if switched_off or threads_lost() or _find("obstore") is None:
+    if switched_off or threads.lost or _find("obstore") is None:
         return None
     address = address_of(url, options, os.environ)
     if address is None:

@@ -1,4 +1,4 @@
-"""obstore's own threads at the end of a process, and in a forked one."""
+"""Threads of obstore: at the end of a process, and in a forked one, which has none of them."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ from xarray_dicom.runtime import enter_loop, runtime
 
 T = TypeVar("T")
 
-#: Longest wait in seconds at the end of a process, and how long a thread takes to drop a
-#: cancelled request.
+#: Longest wait in seconds at the end of a process, and for how long a thread goes on with a
+#: request that was cancelled.
 SECONDS_TO_CANCEL = 2.0
 SECONDS_TO_DROP = 0.1
 
 
-class Requests:
-    """Tasks that wait for obstore's threads.
+class ObstoreThreads:
+    """Requests that obstore's threads are busy with.
 
-    A thread that wants the interpreter back while it ends takes the process down, so none may
-    be busy by then.
+    A thread that wants the interpreter back while it ends takes the process down.
+
+    Attributes
+    ----------
+    lost
+        True in a child of a process that had loaded obstore.
     """
 
     def __init__(self) -> None:
+        self.lost = False
+        self._ending = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cancelled_at = -math.inf
-        self._closed = False
 
-    async def wait(self, verb: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
-        """Await a verb of a store on the event loop.
-
-        Raises
-        ------
-        DicomError
-            In a child of a process that used obstore, where it would wait forever.
-        """
-        if threads_lost():
+    async def run(self, verb: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
+        """Await a coroutine function of a store on the event loop."""
+        if self.lost:
             raise DicomError(
-                "obstore can't be used in a process that was forked from one which has used it; "
+                "obstore doesn't work in a process that was forked from one which has loaded it; "
                 "start processes by 'spawn' or 'forkserver'"
             )
         await enter_loop()
         task = asyncio.current_task()
-        if self._closed or task is None:
+        if self._ending or task is None:
             raise RuntimeError("the interpreter is about to end")
         self._tasks.add(task)
         try:
@@ -60,41 +59,25 @@ class Requests:
         finally:
             self._tasks.discard(task)
 
-    def close(self) -> None:
-        """Cancel what is under way, and wait until obstore's threads have dropped it."""
-        self._closed = True
-        if self._tasks:
-            runtime().loop.call_soon_threadsafe(self._cancel)
+    def end(self) -> None:
+        """Cancel all requests, and wait until the threads have dropped them."""
+        self._ending = True
+        for task in tuple(self._tasks):
+            runtime().loop.call_soon_threadsafe(task.cancel)
         deadline = time.monotonic() + SECONDS_TO_CANCEL
         while self._tasks and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(max(0.0, self._cancelled_at + SECONDS_TO_DROP - time.monotonic()))
 
-    def _cancel(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
+    def lose(self) -> None:
+        """Forget the requests of the process that this one was forked from."""
+        lost = self.lost or "obstore" in sys.modules
+        self.__init__()  # type: ignore[misc]
+        self.lost = lost
 
 
-requests = Requests()
+threads = ObstoreThreads()
 
-_threads_lost = False
-
-
-def threads_lost() -> bool:
-    """Return True in the child of a process that had loaded obstore: it has no threads of it."""
-    return _threads_lost
-
-
-def _close() -> None:
-    if "obstore" in sys.modules and not _threads_lost:
-        requests.close()
-
-
-def _after_fork() -> None:
-    global _threads_lost
-    _threads_lost = _threads_lost or "obstore" in sys.modules
-
-
-atexit.register(_close)
+atexit.register(threads.end)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=threads.lose)
