@@ -23,7 +23,7 @@ from support.proxy import LatencyProxy
 from support.servers import BUCKET, KEY, SECRET, Server
 from support.source_conformance import SECONDS, ByteSourceConformance, Place
 from xarray_dicom.errors import DicomError, SourceChangedError, UnsupportedDicomError
-from xarray_dicom.runtime import run
+from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import URLSource, expand, list_folder, open_source
 
 obstore = pytest.importorskip("obstore")
@@ -271,6 +271,12 @@ def test_pickles_of_equal_stores_are_equal() -> None:
     assert len(pickles) == 1
 
 
+def test_threads_of_obstore_are_waited_for() -> None:
+    assert not source_of("a.dcm", LocalStore()).immediate
+    assert not source_of("a.dcm", MemoryStore()).immediate
+    assert URLSource("/a.dcm").immediate
+
+
 def test_memory_stays_in_its_process() -> None:
     source = source_of("a.dcm", MemoryStore())
     with pytest.raises(DicomError, match="can't be sent to another process; put its objects"):
@@ -414,6 +420,7 @@ def test_as_many_requests_as_without_a_store(moto_server: Server) -> None:
 
     def folder(url: str, options: dict[str, Any]) -> None:
         async def open_all() -> None:
+            await enter_loop()
             sources = await expand(f"{url}/", options)
             await asyncio.gather(*(source.open(10) for source in sources))
 

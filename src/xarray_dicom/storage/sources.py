@@ -31,9 +31,12 @@ def open_source(obj: Any, storage_options: Mapping[str, Any] | None = None) -> B
     obj
         URL of any fsspec protocol or chain, local path (`str`, `os.PathLike`,
         `universal_pathlib.UPath`), `bytes`, open binary file, or a source. An open fsspec
-        file is taken as its filesystem and path, so that it pickles.
+        file is taken as its filesystem and path, so that it pickles. Also an object with a
+        ``store`` of obstore and a ``path``.
     storage_options
-        Keywords of the filesystem; for a chain keyed by protocol, as in fsspec.
+        Keywords of the filesystem; for a chain keyed by protocol, as in fsspec. Or ``store``
+        alone, an `obstore.store.ObjectStore`: `obj` is then a path within it, or a URL that
+        lies in it.
 
     Raises
     ------

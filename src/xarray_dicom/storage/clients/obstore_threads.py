@@ -71,9 +71,9 @@ class ObstoreThreads:
 
     def lose(self) -> None:
         """Forget the requests of the process that this one was forked from."""
-        lost = self.lost or "obstore" in sys.modules
-        self.__init__()  # type: ignore[misc]
-        self.lost = lost
+        self.lost = self.lost or "obstore" in sys.modules
+        self._tasks.clear()
+        self._cancelled_at = -math.inf
 
 
 threads = ObstoreThreads()
