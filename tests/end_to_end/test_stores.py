@@ -264,7 +264,7 @@ def test_one_organ(
     np.testing.assert_array_equal(found.values, liver)
 
 
-@pytest.mark.parametrize("place", ["s3", "gcs", "http", "local", "zip"])
+@pytest.mark.parametrize("place", ["s3", "gcs", "http", "local", "zip", "obstore-s3"])
 def test_a_series_from_a_folder(place: str, request: pytest.FixtureRequest) -> None:
     """A prefix, named as the stores name it, is a volume."""
     written: Path = request.getfixturevalue("tmp_path") / "written"
@@ -278,6 +278,10 @@ def test_a_series_from_a_folder(place: str, request: pytest.FixtureRequest) -> N
                 writer.writestr(key, content)
         path, options = _local(request)("archive.zip", archive.getvalue())
         folder = f"zip://planes/::{path}"
+    elif place == "obstore-s3":
+        put = PLACES[place](request)
+        names = [put(key, content) for key, content in files.items()]
+        folder, options = names[0][0].rpartition("/")[0], names[0][1]
     elif place == "local":
         root: Path = request.getfixturevalue("tmp_path")
         (root / "planes").mkdir()

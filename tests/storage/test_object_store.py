@@ -189,7 +189,7 @@ def test_what_names_an_object(store: Any, objects: list[str], location: str) -> 
     ],
 )
 def test_urls_outside_of_the_store(store: Any, url: str) -> None:
-    with pytest.raises(DicomError, match=r"doesn't lie in the store .*; pass the path"):
+    with pytest.raises(DicomError, match=r"not in the store .*; pass the path"):
         open_source(url, {"store": store})
 
 

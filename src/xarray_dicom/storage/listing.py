@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from xarray_dicom.runtime import enter_loop
 from xarray_dicom.storage.clients.chained import version_of
 from xarray_dicom.storage.clients.filesystems import filesystem_class, filesystem_of
 from xarray_dicom.storage.clients.generic import call, fingerprint_of
-from xarray_dicom.storage.clients.object_store import OPTION
 from xarray_dicom.storage.clients.select import client_of
 from xarray_dicom.storage.source import Fingerprint
 from xarray_dicom.storage.url import URL, Link
@@ -79,26 +77,6 @@ async def _entries(
     url: URL, options: Mapping[str, Any], skip: tuple[str, ...]
 ) -> list[tuple[URL, Mapping[str, Any]]]:
     """Return URL and entry of each object, sorted by URL."""
-    if OPTION in options:
-        url_of = options[OPTION].url_of
-        listed, folder = await options[OPTION].listing(url)
-    else:
-        url_of = partial(_with_path, url)
-        listed, folder = await _listing_of_filesystem(url, options)
-    entries = [
-        (url_of(name), entry)
-        for name, entry in listed.items()
-        if entry.get("type") != "directory"
-        and not _is_hidden(name, folder)
-        and not name.partition("?")[0].endswith(skip)
-    ]
-    return sorted(entries, key=lambda item: str(item[0]))
-
-
-async def _listing_of_filesystem(
-    url: URL, options: Mapping[str, Any]
-) -> tuple[Mapping[str, Mapping[str, Any]], str | None]:
-    """Return entries by path, and the folder listed; None for the matches of a pattern."""
     version = None
     if url.rest is not None and not url.is_cache:
         version = await version_of(await client_of(url.rest, url.options_of_rest(options)))
@@ -108,7 +86,15 @@ async def _listing_of_filesystem(
         path = path.rstrip("/") + "/"
     listed = await call(filesystem, verb, path, detail=True)
     # Of a match only the last part of its path may make it a hidden file.
-    return listed, path if verb == "find" else None
+    folder = path if verb == "find" else None
+    entries = [
+        (_with_path(url, name), entry)
+        for name, entry in listed.items()
+        if entry.get("type") != "directory"
+        and not _is_hidden(name, folder)
+        and not name.partition("?")[0].endswith(skip)
+    ]
+    return sorted(entries, key=lambda item: str(item[0]))
 
 
 def _is_hidden(name: str, folder: str | None) -> bool:

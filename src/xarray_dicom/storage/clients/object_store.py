@@ -44,7 +44,7 @@ _NO_LISTING = re.compile(r"status code: (404|405|501)")
 
 
 class ObjectStore:
-    """A store that a user passed: URLs of its objects, their clients, listings.
+    """A store that a user passed, with what is called of an fsspec filesystem; paths are URLs.
 
     Pickles with the store, and so with the secrets that it was made with.
 
@@ -63,6 +63,8 @@ class ObjectStore:
     DicomError
         If the store doesn't tell its bucket.
     """
+
+    async_impl = asynchronous = True
 
     def __init__(self, store: Any) -> None:
         self.kind = _kind_of(store)
@@ -129,14 +131,17 @@ class ObjectStore:
             path = same.removeprefix(root)
         elif separator:
             raise DicomError(
-                f"{display(url)} doesn't lie in the store that was passed, {self.url}; pass the "
-                "path of the object within the store"
+                f"not in the store that was passed, {self.url}; pass the path within the store",
+                location=display(url),
             )
         else:
             return url.lstrip("/")
         if self.kind == "HTTPStore":
             if "?" in path:
-                raise DicomError(f"{display(url)}: a store doesn't send the query of this URL")
+                raise DicomError(
+                    "an HTTPStore doesn't send the query of this URL, only its own",
+                    location=display(url),
+                )
             path = unquote(path)
         return path.lstrip("/")
 
@@ -144,38 +149,33 @@ class ObjectStore:
         """Return the client of the object at `url`."""
         return ObstoreClient(self.store, self.path_in(str(url)).rstrip("/"))
 
-    async def listing(self, url: URL) -> tuple[dict[str, dict[str, Any]], str | None]:
-        """List what lies below `url`, or matches it if it is a pattern.
+    async def _find(self, url: str, *, detail: bool = True) -> dict[str, dict[str, Any]]:
+        return await self._entries(self.path_in(url))
 
-        Returns
-        -------
-        entries
-            Size, ETag and time of each object, named as fsspec does, by path in the store.
-        folder
-            Folder that was listed; None for the matches of a pattern.
-        """
-        path = self.path_in(str(url)).rstrip("/")
-        folder = path
-        if url.has_magic:
-            folder = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
+    async def _glob(self, url: str, *, detail: bool = True) -> dict[str, dict[str, Any]]:
+        pattern = self.path_in(url)
+        folder = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+        translate: Any = glob_translate
+        return await self._entries(folder, re.compile(translate(pattern)))
+
+    async def _pipe_file(self, url: str, content: bytes) -> None:
+        await threads.run(self.store.put_async, self.path_in(url), content)
+
+    async def _entries(
+        self, folder: str, pattern: re.Pattern[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return entries by URL of what lies below a folder and matches a pattern."""
         try:
             metas = await threads.run(self.store.list(folder or None).collect_async)
         except Exception as error:
             if self.kind != "HTTPStore" or not _NO_LISTING.search(str(error)):
                 raise
-            metas = []
-        translate: Any = glob_translate
-        pattern = re.compile(translate(path) if url.has_magic else "")
-        entries = {
-            meta["path"]: {name: meta[key] for name, key in _ENTRY.items()}
+            return {}
+        return {
+            str(self.url_of(meta["path"])): {name: meta[key] for name, key in _ENTRY.items()}
             for meta in metas
-            if pattern.match(meta["path"])
+            if pattern is None or pattern.match(meta["path"])
         }
-        return entries, None if url.has_magic else folder
-
-    async def put(self, url: URL, content: bytes) -> None:
-        """Write an object."""
-        await threads.run(self.store.put_async, self.path_in(str(url)), content)
 
     def _url(self) -> str:
         prefix = getattr(self.store, "prefix", None)
