@@ -75,7 +75,7 @@ class AutomaticClient:
         return await client.get(offset, length, pinned)
 
     async def stat(self) -> Fingerprint | None:
-        """None: each reply tells."""
+        """None: each reply has the version."""
         return None
 
     async def _first(self, offset: int, length: int, pinned: Fingerprint | None) -> Reply:
@@ -103,7 +103,9 @@ async def automatic_client(
         return None
     key: Hashable = ("obstore", address.kind, address.bucket, tuple(sorted(address.config.items())))
     try:
-        bucket = await in_thread(runtime().shared, key, lambda: Bucket(_store(address)))
+        bucket = runtime().known(key) or await in_thread(
+            runtime().shared, key, lambda: Bucket(_store(address))
+        )
     except Exception:
         # fsspec may have no trouble with such a configuration, or explain it better.
         return None

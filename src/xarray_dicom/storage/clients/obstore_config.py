@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from fsspec.config import conf
 from xarray_dicom.storage.url import URL
 
 Config = dict[str, Any]
+Stated = Callable[[str], str | None]
 
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
@@ -34,8 +35,8 @@ _SETTINGS = {
     "gs": {"base_url": ("endpoint_url", "STORAGE_EMULATOR_HOST"), "skip_signature": ("token", "")},
 }
 
-_KEYS = {"access_key_id", "secret_access_key"}
-_CREDENTIALS = {*_KEYS, "session_token"}
+_KEYS = ("access_key_id", "secret_access_key")
+_CREDENTIALS = (*_KEYS, "session_token")
 
 #: Storage options that change nothing about ranged reads.
 _IGNORED = re.compile(
@@ -46,12 +47,11 @@ _IGNORED = re.compile(
 
 #: Variables of the environment that steer one of the two clients, or both in two ways.
 _STEERING = {
-    "s3": re.compile(
-        r"AWS_(BUCKET(_NAME)?|(DEFAULT_)?PROFILE|ENDPOINT(_URL_S3)?|REQUEST_PAYER|S3_EXPRESS"
-        r"|IGNORE_CONFIGURED_ENDPOINT_URLS|SERVER_SIDE_ENCRYPTION|SKIP_SIGNATURE|TOKEN"
-        r"|USE_(DUALSTACK|FIPS)_ENDPOINT|VIRTUAL_HOSTED_STYLE_REQUEST)"
-    ),
-    "gs": re.compile(r"GOOGLE_(BASE_URL|BUCKET(_NAME)?|SKIP_SIGNATURE)"),
+    "s3": "AWS_BUCKET AWS_BUCKET_NAME AWS_DEFAULT_PROFILE AWS_ENDPOINT AWS_ENDPOINT_URL_S3 "
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_PROFILE AWS_REQUEST_PAYER AWS_S3_EXPRESS "
+    "AWS_SERVER_SIDE_ENCRYPTION AWS_SKIP_SIGNATURE AWS_TOKEN AWS_USE_DUALSTACK_ENDPOINT "
+    "AWS_USE_FIPS_ENDPOINT AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+    "gs": "GOOGLE_BASE_URL GOOGLE_BUCKET GOOGLE_BUCKET_NAME GOOGLE_SKIP_SIGNATURE",
 }
 
 
@@ -84,16 +84,21 @@ def address_of(
     # Empty and relative parts of a key are spelled differently by the two clients.
     if not _BUCKET.fullmatch(bucket) or "?versionId=" in key or {"", ".", ".."} & {*key.split("/")}:
         return None
-    if any(value and _STEERING[kind].fullmatch(name) for name, value in environment.items()):
+    if any(map(environment.get, _STEERING[kind].split())):
         return None
     flat = _flat({**conf.get(url.protocol, {}), **options})
-    given, stated = ({}, {})
-    for name, (spelled, variables) in _SETTINGS[kind].items():
-        given[name] = next(filter(None, [flat.pop(word, None) for word in spelled.split()]), None)
-        stated[name] = next(filter(None, map(environment.get, variables.split())), None)
+    given = {
+        name: next(filter(None, [flat.pop(option, None) for option in spellings.split()]), None)
+        for name, (spellings, _) in _SETTINGS[kind].items()
+    }
     # An option without a counterpart is left to fsspec, unless it is switched off.
     if any((flat[name] or "." in name) and not _IGNORED.fullmatch(name) for name in flat):
         return None
+
+    def stated(name: str) -> str | None:
+        variables = _SETTINGS[kind][name][1].split()
+        return next(filter(None, map(environment.get, variables)), None)
+
     config = (_s3_config if kind == "s3" else _gcs_config)(given, stated, environment)
     if config is None:
         return None
@@ -110,30 +115,29 @@ def _flat(options: Mapping[str, Any]) -> Config:
     return {**flat, "use_ssl": not flat.get("use_ssl", True)}
 
 
-def _s3_config(
-    given: Config, stated: Config, environment: Mapping[str, str]
-) -> dict[str, Any] | None:
-    config = {**given, "region": given["region"] or stated["region"] or "us-east-1"}
-    config["endpoint"] = given["endpoint"] or stated["endpoint"]
-    if environment.get("AWS_CA_BUNDLE") and not str(config["endpoint"]).startswith("http://"):
-        return None
+def _s3_config(given: Config, stated: Stated, environment: Mapping[str, str]) -> Config | None:
+    config = {**given, "skip_signature": bool(given["skip_signature"])}
+    config["request_payer"] = bool(given["request_payer"])
+    config["region"] = given["region"] or stated("region") or "us-east-1"
+    config["endpoint"] = given["endpoint"] or stated("endpoint")
     if not config["endpoint"] and _file_names_endpoint(environment):
         return None
-    for name in ("request_payer", "skip_signature"):
-        config[name] = bool(given[name])
+    if environment.get("AWS_CA_BUNDLE") and not str(config["endpoint"]).startswith("http://"):
+        return None
     if config["skip_signature"]:
         return {**config, **dict.fromkeys(_CREDENTIALS)}
     if not any(map(given.get, _CREDENTIALS)):
-        config.update({name: stated[name] for name in _CREDENTIALS})
-    # obstore would add the environment's token to keys that it doesn't belong to.
-    foreign_token = stated["session_token"] and not config["session_token"]
-    return None if foreign_token or not all(map(config.get, _KEYS)) else config
+        config.update({name: stated(name) for name in _CREDENTIALS})
+    elif not given["session_token"] and stated("session_token"):
+        # obstore would add the environment's token to keys that it doesn't belong to.
+        return None
+    return config if all(map(config.get, _KEYS)) else None
 
 
-def _gcs_config(given: Config, stated: Config, _: Mapping[str, str]) -> Config | None:
+def _gcs_config(given: Config, stated: Stated, _: Mapping[str, str]) -> Config | None:
     if given["skip_signature"] != "anon":
         return None
-    url = given["base_url"] or stated["base_url"] or ""
+    url = given["base_url"] or stated("base_url") or ""
     return {"skip_signature": True, "base_url": url if not url or "://" in url else f"http://{url}"}
 
 
