@@ -39,7 +39,7 @@ _ADDRESS = {
 #: Names of fsspec for what a listing says of an object.
 _ENTRY = {"size": "size", "ETag": "e_tag", "LastModified": "last_modified"}
 
-#: Web servers that don't list what they have answer so.
+#: Statuses of web servers that list no folders.
 _NO_LISTING = re.compile(r"status code: (404|405|501)")
 
 

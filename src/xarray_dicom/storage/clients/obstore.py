@@ -57,10 +57,10 @@ class ObstoreClient:
         try:
             result = await threads.run(self.store.get_async, self.path, options=options)
         except (BaseError, FileNotFoundError) as error:
-            found = await self._version_behind(error, offset, condition)
-            if found is None:
+            current = await self._version_behind(error, offset, condition)
+            if current is None:
                 raise _translated(error) from error
-            return Reply(b"", found)
+            return Reply(b"", current)
         try:
             content = bytes(await threads.run(result.bytes_async))
         except Exception as error:
@@ -78,8 +78,8 @@ class ObstoreClient:
         replaced = any(type(error).__name__ == _NOT_MET[name] for name in condition)
         if not replaced and not _BEHIND_THE_END.search(str(error)):
             return None
-        found = await self._head()
-        return found if replaced or found.size <= offset else None
+        current = await self._head()
+        return current if replaced or current.size <= offset else None
 
     async def _head(self) -> Fingerprint:
         return self._fingerprint(await threads.run(self.store.head_async, self.path))
