@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from support.generate.segmentation import multi_organ_segmentation
 from support.generate.series import ct_series
 from support.generate.slide import slide
+from support.object_stores import http_store, s3_store
+from support.proxy import LatencyProxy
 
 #: The region read, in pixels.
 ROWS, COLUMNS = slice(180, 437), slice(250, 700)
@@ -111,6 +114,51 @@ def _server(name: str) -> Callable[[pytest.FixtureRequest], Put]:
     return place
 
 
+def _object_store(name: str, kind: str) -> Callable[[pytest.FixtureRequest], Put]:
+    """A store of obstore for one of the servers."""
+
+    def place(request: pytest.FixtureRequest) -> Put:
+        pytest.importorskip("obstore")
+        server = request.getfixturevalue(name)
+        proxy = LatencyProxy(server.port, partial_status=True)
+        request.addfinalizer(proxy.close)
+        store = (
+            s3_store(proxy.endpoint_url)
+            if kind == "s3"
+            else http_store(f"{proxy.endpoint_url}/stores")
+        )
+
+        def put(key: str, content: bytes) -> Opened:
+            server.put(f"stores/{key}", content)
+            return f"stores/{key}" if kind == "s3" else key, {"store": store}
+
+        return put
+
+    return place
+
+
+def _local_store(request: pytest.FixtureRequest) -> Put:
+    stores = pytest.importorskip("obstore.store")
+    local = _local(request)
+
+    def put(key: str, content: bytes) -> Opened:
+        path, _ = local(key, content)
+        return SimpleNamespace(store=stores.LocalStore(path.parent), path=key), {}
+
+    return put
+
+
+def _memory_store(request: pytest.FixtureRequest) -> Put:
+    stores = pytest.importorskip("obstore.store")
+    store = stores.MemoryStore()
+
+    def put(key: str, content: bytes) -> Opened:
+        store.put(key, content)
+        return key, {"store": store}
+
+    return put
+
+
 def _blob(request: pytest.FixtureRequest) -> Put:
     """An open file of Google's own client, as its users pass it."""
     storage = pytest.importorskip("google.cloud.storage")
@@ -165,6 +213,11 @@ PLACES = {
     "memory": _memory,
     "bytes": _bytes,
     "file-object": _file_object,
+    "obstore-s3": _object_store("s3_server", "s3"),
+    "obstore-s3-conditional": _object_store("moto_server", "s3"),
+    "obstore-http": _object_store("http_server", "http"),
+    "obstore-local": _local_store,
+    "obstore-memory": _memory_store,
     "blob": _blob,
     "smart-open": _smart_open,
     "fsspec-open": _fsspec_open,
@@ -211,7 +264,7 @@ def test_one_organ(
     np.testing.assert_array_equal(found.values, liver)
 
 
-@pytest.mark.parametrize("place", ["s3", "gcs", "http", "local", "zip"])
+@pytest.mark.parametrize("place", ["s3", "gcs", "http", "local", "zip", "obstore-s3"])
 def test_a_series_from_a_folder(place: str, request: pytest.FixtureRequest) -> None:
     """A prefix, named as the stores name it, is a volume."""
     written: Path = request.getfixturevalue("tmp_path") / "written"
@@ -225,6 +278,10 @@ def test_a_series_from_a_folder(place: str, request: pytest.FixtureRequest) -> N
                 writer.writestr(key, content)
         path, options = _local(request)("archive.zip", archive.getvalue())
         folder = f"zip://planes/::{path}"
+    elif place == "obstore-s3":
+        put = PLACES[place](request)
+        names = [put(key, content) for key, content in files.items()]
+        folder, options = names[0][0].rpartition("/")[0], names[0][1]
     elif place == "local":
         root: Path = request.getfixturevalue("tmp_path")
         (root / "planes").mkdir()

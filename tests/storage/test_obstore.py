@@ -18,7 +18,7 @@ from support.source_conformance import service_client
 from xarray_dicom.errors import SourceChangedError
 from xarray_dicom.runtime import enter_loop, run
 from xarray_dicom.storage import URL, URLSource, open_source
-from xarray_dicom.storage.clients.obstore import SWITCH, ObstoreStore
+from xarray_dicom.storage.clients.obstore_choice import SWITCH, AutomaticClient
 from xarray_dicom.storage.clients.obstore_config import address_of
 
 pytest.importorskip("obstore")
@@ -166,7 +166,7 @@ def test_fingerprints_are_those_of_fsspec(
     monkeypatch.setenv(SWITCH, "off")
     without = source_of(url, server.storage_options)
     expected = run(without.open(1000))
-    assert not isinstance(service_client(without), ObstoreStore)
+    assert not isinstance(service_client(without), AutomaticClient)
     monkeypatch.setenv(SWITCH, "on")
     # The version that one client found is what the other insists on.
     pinned = URLSource(url, server.storage_options, expected.fingerprint)
@@ -183,8 +183,8 @@ def test_the_servers_of_these_tests_are_asked_by_obstore(
     source = source_of(server.put("obstore/asked.dcm", CONTENT), server.storage_options)
     run(source.open(10))
     store = service_client(source)
-    assert isinstance(store, ObstoreStore)
-    assert store.bucket.reached
+    assert isinstance(store, AutomaticClient)
+    assert store.bucket.suited
 
 
 def test_a_changed_object_is_caught_by_the_request_itself(moto_server: Server) -> None:
@@ -213,7 +213,7 @@ def test_a_server_that_is_unsuited_is_asked_once(s3_server: Server) -> None:
         assert proxy.requests == 3 + 1
         assert run(sources[4].read(0, 400_000)) == CONTENT
         assert proxy.requests == 3 + 1 + 2
-        assert not isinstance(service_client(sources[5]), ObstoreStore)
+        assert not isinstance(service_client(sources[5]), AutomaticClient)
 
 
 def test_bodies_that_break_off_are_resumed(moto_server: Server) -> None:
@@ -262,7 +262,7 @@ def test_a_forked_child_asks_by_fsspec(moto_server: Server) -> None:
         moto_server.put("obstore/forked.dcm", CONTENT), dict(moto_server.storage_options)
     )
     run(source.open(10))
-    assert isinstance(service_client(source), ObstoreStore)
+    assert isinstance(service_client(source), AutomaticClient)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -11,6 +11,7 @@ from fsspec.core import OpenFile
 from fsspec.spec import AbstractFileSystem
 
 from xarray_dicom.errors import DicomError, UnsupportedDicomError
+from xarray_dicom.storage.clients.object_store import OPTION, located_in_store
 from xarray_dicom.storage.file_source import BytesSource, FileObjectSource
 from xarray_dicom.storage.listing import list_sources, names_several
 from xarray_dicom.storage.recording import RecordingSource
@@ -30,9 +31,12 @@ def open_source(obj: Any, storage_options: Mapping[str, Any] | None = None) -> B
     obj
         URL of any fsspec protocol or chain, local path (`str`, `os.PathLike`,
         `universal_pathlib.UPath`), `bytes`, open binary file, or a source. An open fsspec
-        file is taken as its filesystem and path, so that it pickles.
+        file is taken as its filesystem and path, so that it pickles. Also an object with a
+        ``store`` of obstore and a ``path``.
     storage_options
-        Keywords of the filesystem; for a chain keyed by protocol, as in fsspec.
+        Keywords of the filesystem; for a chain keyed by protocol, as in fsspec. Or ``store``
+        alone, an `obstore.store.ObjectStore`: `obj` is then a path within it, or a URL that
+        lies in it.
 
     Raises
     ------
@@ -42,6 +46,10 @@ def open_source(obj: Any, storage_options: Mapping[str, Any] | None = None) -> B
     options = dict(storage_options or {})
     if isinstance(obj, URLSource | FileObjectSource | BytesSource | RecordingSource):
         return obj
+    stored = located_in_store(obj, options)
+    if stored is not None:
+        return URLSource(*stored)
+    options.pop(OPTION, None)
     if isinstance(obj, str):
         return URLSource(obj, options)
     if isinstance(obj, bytes | bytearray | memoryview):
@@ -95,7 +103,9 @@ async def expand(
         ]
         return sorted(sources, key=lambda source: source.location)
     source = open_source(obj, storage_options)
-    is_name = isinstance(obj, str | os.PathLike) or hasattr(obj, "storage_options")
+    is_name = isinstance(obj, str | os.PathLike) or any(
+        hasattr(obj, name) for name in ("storage_options", OPTION)
+    )
     if (
         is_name
         and isinstance(source, URLSource)

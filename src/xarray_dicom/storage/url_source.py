@@ -75,7 +75,7 @@ class URLSource:
         self.storage_options = dict(storage_options or {})
         self.listed = listed
         self.location = self.parsed_url.display()
-        self.immediate = is_immediate(self.parsed_url)
+        self.immediate = is_immediate(self.parsed_url, self.storage_options)
         self._fingerprint = fingerprint
         self._connected: tuple[Runtime, ObjectClient] | None = None
         self._metered: tuple[Runtime, ConnectionMeter | None] | None = None

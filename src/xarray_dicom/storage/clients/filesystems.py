@@ -17,6 +17,7 @@ import fsspec
 
 from xarray_dicom.runtime import in_thread, runtime
 from xarray_dicom.storage.clients import s3
+from xarray_dicom.storage.clients.object_store import OPTION
 from xarray_dicom.storage.url import URL
 
 #: Archives whose index and handle stay in memory.
@@ -45,6 +46,8 @@ async def filesystem_of(
     tuple
         The filesystem, and the path as it takes it.
     """
+    if OPTION in options:
+        return options[OPTION], str(url)
     current = runtime()
     target = url.target
     key: Hashable

@@ -14,7 +14,8 @@ from xarray_dicom.storage.clients.gcs import GCSClient
 from xarray_dicom.storage.clients.generic import GenericClient
 from xarray_dicom.storage.clients.http import HTTPClient
 from xarray_dicom.storage.clients.local import LocalClient
-from xarray_dicom.storage.clients.obstore import obstore_store
+from xarray_dicom.storage.clients.object_store import OPTION
+from xarray_dicom.storage.clients.obstore_choice import automatic_client
 from xarray_dicom.storage.clients.s3 import S3Client
 from xarray_dicom.storage.url import LOCAL_PROTOCOLS, URL, local_path
 
@@ -41,26 +42,35 @@ _IMMEDIATE = LOCAL_PROTOCOLS | {
     "zip",
 }
 
-
 #: Archives whose members share the position of one open file.
 _ONE_READER = {"libarchive", "tar"}
 
 
-def is_immediate(url: URL) -> bool:
-    """Return True if no object at `url` is waited for: it lies in memory or on this machine."""
+def is_immediate(url: URL, options: Mapping[str, Any]) -> bool:
+    """Return True if no object at `url` is waited for: it lies in memory or on this machine.
+
+    Stores of obstore are always waited for: its threads do the work.
+    """
+    return OPTION not in options and _without_network(url)
+
+
+def _without_network(url: URL) -> bool:
     links = url.links
     if len(links) == 1:
         return links[0].protocol in LOCAL_PROTOCOLS or links[0].protocol == "memory"
-    return _IMMEDIATE.issuperset(url.protocols) and is_immediate(URL(links[-1:]))
+    return _IMMEDIATE.issuperset(url.protocols) and _without_network(URL(links[-1:]))
 
 
 async def client_of(url: URL, options: Mapping[str, Any]) -> ObjectClient:
     """Return the client of the object at `url`; costs no request unless the URL is a chain."""
+    if OPTION in options:
+        client: ObjectClient = options[OPTION].client(url)
+        return client
     rest = url.rest
     if rest is None:
         if url.links[0].is_local:
             return LocalClient(local_path(url))
-        chosen = await obstore_store(url, options, lambda: _fsspec_client(url, options))
+        chosen = await automatic_client(url, options, lambda: _fsspec_client(url, options))
         return chosen or await _fsspec_client(url, options)
     behind = await client_of(rest, url.options_of_rest(options))
     if url.is_cache:
