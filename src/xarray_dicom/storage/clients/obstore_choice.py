@@ -103,7 +103,7 @@ async def automatic_client(
         return None
     key: Hashable = ("obstore", address.kind, address.bucket, tuple(sorted(address.config.items())))
     try:
-        bucket = runtime().known(key) or await in_thread(
+        bucket = runtime().peek(key) or await in_thread(
             runtime().shared, key, lambda: Bucket(_store(address))
         )
     except Exception:
