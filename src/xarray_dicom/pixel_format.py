@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -55,12 +56,7 @@ class PixelFormat:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of a stored value, in native byte order; uint8 for 1-bit pixels."""
-        if self.element == "FloatPixelData":
-            return np.dtype(np.float32)
-        if self.element == "DoubleFloatPixelData":
-            return np.dtype(np.float64)
-        kind = "i" if self.pixel_representation else "u"
-        return np.dtype(f"{kind}{max(1, self.bits_allocated // 8)}")
+        return _stored_dtype(self.element, self.pixel_representation, self.bits_allocated)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,3 +78,16 @@ class PixelFormat:
     def frame_nbytes(self) -> int:
         """Bytes of one decoded frame."""
         return self.rows * self.columns * self.samples * self.dtype.itemsize
+
+
+@cache
+def _stored_dtype(
+    element: str, pixel_representation: int, bits_allocated: int
+) -> np.dtype[np.generic]:
+    # Asked ten times for each small read: 0.2 µs from the cache, 1 µs without.
+    if element == "FloatPixelData":
+        return np.dtype(np.float32)
+    if element == "DoubleFloatPixelData":
+        return np.dtype(np.float64)
+    kind = "i" if pixel_representation else "u"
+    return np.dtype(f"{kind}{max(1, bits_allocated // 8)}")

@@ -220,12 +220,10 @@ def _scratch(pixel_format: PixelFormat) -> Pixels | None:
 
     A fresh array costs its page faults for every frame: about a tenth of decoding a tile.
     """
-    if pixel_format.frame_nbytes > LARGEST_SCRATCH:
-        return None
-    scratch: Pixels | None = getattr(_threads, "scratch", None)
-    if scratch is None or (scratch.shape, scratch.dtype) != (
-        pixel_format.shape,
-        pixel_format.dtype,
-    ):
-        scratch = _threads.scratch = np.empty(pixel_format.shape, pixel_format.dtype)
-    return scratch
+    known: tuple[PixelFormat, Pixels] | None = getattr(_threads, "scratch", None)
+    if known is None or known[0] != pixel_format:
+        if pixel_format.frame_nbytes > LARGEST_SCRATCH:
+            return None
+        known = (pixel_format, np.empty(pixel_format.shape, pixel_format.dtype))
+        _threads.scratch = known
+    return known[1]

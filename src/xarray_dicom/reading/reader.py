@@ -27,6 +27,9 @@ Int64s = NDArray[np.int64]
 #: Decoded bytes of a read that the calling thread decodes itself.
 FEW_BYTES = 4 * 2**20
 
+#: Share of the memory budget that they take at most, for they don't count against it.
+FEW_SHARE = 16
+
 #: Frames that are worth waking a thread, which takes about 0.1 ms, a quarter of a JPEG tile.
 FRAMES_PER_THREAD = 2
 
@@ -154,7 +157,8 @@ class Decoding:
         self._read = (array, plan, output)
         self._batched = decoder_for(array.decoder, array.sources[0].format).frames_at_once > 1
         nbytes = len(plan.frames) * array.sources[0].format.frame_nbytes
-        self._few = nbytes <= FEW_BYTES and not runtime().on_loop()
+        few = min(FEW_BYTES, array.memory_budget // FEW_SHARE)
+        self._few = nbytes <= few and not runtime().on_loop()
         self._shares: list[Share] = []
         self._waiting: deque[Future[None]] = deque()
 
@@ -165,6 +169,8 @@ class Decoding:
         thread has read wait for `finish`.
         """
         if self._few:
+            # Held any longer, it would keep readers that hold a batch themselves from the next.
+            share.batch.release()
             self._shares.append(share)
             return
         pool = runtime().decode_pool
@@ -172,7 +178,7 @@ class Decoding:
         parts = [share] if self._batched else share.split(pool.parallelism())
         countdown = _Countdown(len(parts), share.batch)
         for part in parts:
-            self._submit([part], countdown)
+            self._submit([part]).add_done_callback(countdown.count)
         while len(self._waiting) > 4 * cpu_count():
             await wait_for(self._waiting.popleft())
         for future in tuple(islice(self._waiting, 2)):
@@ -190,8 +196,6 @@ class Decoding:
         """Give up the frames that no thread has begun with."""
         for future in self._waiting:
             future.cancel()
-        for share in self._shares:
-            share.batch.release()
 
     def _decode_few(self, pool: DecodePool) -> None:
         """Decode in the calling thread, with the help of another one for several frames."""
@@ -204,22 +208,18 @@ class Decoding:
         for share in shares:
             for number, part in enumerate(share.split(parts) if parts > 1 else [share]):
                 jobs[number].append(part)
-        countdown = _Countdown(parts, *(share.batch for share in shares))
         for job in jobs[1:]:
-            self._submit(job, countdown)
+            self._submit(job)
         with pool.calling_thread() as is_free:
-            if not is_free:
-                self._submit(jobs[0], countdown)
-                return
-            try:
+            if is_free:
                 self._decode(jobs[0])
-            finally:
-                countdown.count()
+            else:
+                self._submit(jobs[0])
 
-    def _submit(self, shares: list[Share], countdown: _Countdown) -> None:
+    def _submit(self, shares: list[Share]) -> Future[None]:
         future = runtime().decode_pool.submit(self._decode, shares)
-        future.add_done_callback(countdown.count)
         self._waiting.append(future)
+        return future
 
     def _decode(self, shares: list[Share]) -> None:
         for share in shares:
@@ -227,18 +227,17 @@ class Decoding:
 
 
 class _Countdown:
-    """Release of batches when all jobs that decode them are done."""
+    """Release of a batch when all jobs that decode it are done."""
 
-    def __init__(self, jobs: int, *batches: EncodedFrames) -> None:
+    def __init__(self, jobs: int, batch: EncodedFrames) -> None:
         self._jobs = jobs
-        self._batches = batches
+        self._batch = batch
         self._lock = threading.Lock()
 
-    def count(self, _: Future[None] | None = None) -> None:
+    def count(self, _: Future[None]) -> None:
         """Count one job that is done."""
         with self._lock:
             self._jobs -= 1
             last = not self._jobs
         if last:
-            for batch in self._batches:
-                batch.release()
+            self._batch.release()
