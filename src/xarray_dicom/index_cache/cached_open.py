@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
-from xarray_dicom.errors import DicomWarning
 from xarray_dicom.frames.offsets import FrameOffsets
 from xarray_dicom.index_cache.cache import IndexCache
 from xarray_dicom.index_cache.serialize import (
@@ -103,7 +101,7 @@ async def open_and_store(
     """
     with recording() as warnings:
         opened = await open_instance(source, first=first)
-    entry = await in_thread(serialize, opened, _unlocated(warnings, source.location))
+    entry = await in_thread(serialize, opened, tuple(warnings))
     if entry is None:
         return opened, False
     await cache.put(source, entry)
@@ -149,11 +147,3 @@ def _store_scanned_offsets(
             await cache.put(source, completed)
 
     call_after_scan(opened.frames, store)
-
-
-def _unlocated(warnings: Iterable[DicomWarning], location: str) -> list[DicomWarning]:
-    """Take the location out of messages of warnings that have no field for it yet."""
-    prefix = f"{location}: "
-    return [
-        DicomWarning(w.message.removeprefix(prefix), frame=w.frame, tag=w.tag) for w in warnings
-    ]

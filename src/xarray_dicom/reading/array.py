@@ -62,12 +62,12 @@ class DicomArray(BackendArray):
     async def _outer(self, key: tuple[Any, ...]) -> NDArray[Any]:
         picks = [axis_picks(k, size) for k, size in zip(key, self.shape, strict=True)]
         pixels = await self._read_outer(picks)
-        kept = [
+        sizes = [
             axis.count
             for axis, k in zip(picks, key, strict=True)
             if isinstance(k, slice) or np.ndim(k)
         ]
-        return pixels.reshape(kept)
+        return pixels.reshape(sizes)
 
     async def _read_outer(self, picks: list[AxisPicks]) -> NDArray[Any]:
         """Read an orthogonal selection, keeping every axis."""

@@ -342,7 +342,7 @@ def plan_points(
     hits = _visible(placement.find(cells, bounds[0], bounds[1]), overlapping)
     sorted_y, sorted_x = y[order], x[order]
     targets = []
-    kept: list[int] = []
+    touched: list[int] = []
     filled = 0
     none = np.zeros(0, np.int64)
     for hit in np.argsort(hits.frame, kind="stable").tolist():
@@ -363,7 +363,7 @@ def plan_points(
                 none,
             )
         )
-        kept.append(hit)
+        touched.append(hit)
         filled += len(inside)
     covered = not overlapping and filled == n
-    return Plan(targets, hits.frame[kept], covered, overlapping)
+    return Plan(targets, hits.frame[touched], covered, overlapping)
