@@ -87,7 +87,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             return decoded
 
     monkeypatch.setattr(reader, "Output", Watched)
-    monkeypatch.setattr(decode, "FrameDecoder", Recording)
+    monkeypatch.setattr(decode, "decoder_for", lambda _, pixel_format: Recording(pixel_format))
     monkeypatch.setattr(decode, "_threads", threading.local())
     return found
 

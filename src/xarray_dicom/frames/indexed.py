@@ -53,6 +53,11 @@ class IndexedFrames:
         return self.source.immediate
 
     @property
+    def requests(self) -> int:
+        """Requests of one read that are best under way at a time."""
+        return self.source.request_sizing.window
+
+    @property
     def has_offsets(self) -> bool:
         """True: no scan is needed."""
         return True

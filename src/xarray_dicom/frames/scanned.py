@@ -68,6 +68,11 @@ class ScannedFrames:
         return self._indexed is not None and self._indexed.immediate
 
     @property
+    def requests(self) -> int:
+        """Requests of one read that are best under way at a time."""
+        return self.source.request_sizing.window
+
+    @property
     def has_offsets(self) -> bool:
         """True once a scan has located all frames."""
         return self._indexed is not None

@@ -115,7 +115,8 @@ class FrameSource(Protocol):
 
     A source may have an attribute ``immediate``: True if `fetch` never waits for a network, so
     that it is driven in the calling thread; else `fetch` runs on the event loop of
-    `xarray_dicom.runtime`.
+    `xarray_dicom.runtime`. Another one, ``requests``, is the number of requests of one read that
+    are best under way at a time.
     """
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_dicom.decode_threads import DecodePool, cpu_count
-from xarray_dicom.errors import CorruptDicomError
+from xarray_dicom.errors import CorruptDicomError, located
 from xarray_dicom.frames.fetch import closing, fetch_from
 from xarray_dicom.frames.source import Budget, EncodedFrames, FrameSource
 from xarray_dicom.layout.frame_array import FrameArray
@@ -63,8 +63,7 @@ async def read(
     """
     selections, starts = _by_source(array, plan)
     window = max((getattr(source, "requests", REQUESTS) for source, _ in selections), default=1)
-    pixel_format = array.sources[0].format
-    at_once = decoder_for(array.decoder, pixel_format).frames_at_once
+    at_once = _frames_at_once(array, plan)
     budget = Budget(array.memory_budget, window, at_once if at_once > 1 else cpu_count())
     decoding: Decoding | None = None
     try:
@@ -77,7 +76,7 @@ async def read(
                     except BaseException:
                         batch.release()
                         raise
-                    decoding = Decoding(array, plan, output)
+                    decoding = Decoding(array, plan, output, batched=at_once > 1)
                 source, numbers = selections[position]
                 await decoding.add(_share(source, batch, numbers, starts[position]))
         if decoding is None:
@@ -93,6 +92,18 @@ async def read(
             decoding.cancel()
     await _verify(selections)
     return output.pixels
+
+
+def _frames_at_once(array: FrameArray, plan: Plan) -> int:
+    """Return how many frames the decoder takes at once."""
+    if not len(plan.frames):
+        return 1
+    first = int(plan.frames[0])
+    home = int(np.searchsorted(array.starts, first, "right")) - 1
+    source = array.sources[home]
+    # Pixels that it can't decode are named by the first frame.
+    with located(source.location, first - int(array.starts[home]) + 1):
+        return decoder_for(array.decoder, source.format).frames_at_once
 
 
 async def _blank(output: Output) -> Output:
@@ -117,6 +128,8 @@ def _by_source(
         Instances with the numbers of their frames, none twice; and for each the position of its
         first target in the plan with the number of every target's frame.
     """
+    if not len(plan.frames):
+        return [], []
     if len(array.sources) == 1:
         numbers = plan.frames
         repeated = len(numbers) > 1 and bool((numbers[1:] == numbers[:-1]).any())
@@ -151,11 +164,13 @@ class Decoding:
     ----------
     array, plan, output
         The read.
+    batched
+        True if the decoder takes many frames at once, so that batches stay whole.
     """
 
-    def __init__(self, array: FrameArray, plan: Plan, output: Output) -> None:
+    def __init__(self, array: FrameArray, plan: Plan, output: Output, *, batched: bool) -> None:
         self._read = (array, plan, output)
-        self._batched = decoder_for(array.decoder, array.sources[0].format).frames_at_once > 1
+        self._batched = batched
         nbytes = len(plan.frames) * array.sources[0].format.frame_nbytes
         few = min(FEW_BYTES, array.memory_budget // FEW_SHARE)
         self._few = nbytes <= few and not runtime().on_loop()
