@@ -140,36 +140,30 @@ def _users_frame() -> FrameType:
 
     The stack of a thread of dask has none: then it is that of a thread that waits for dask.
     """
-    own, is_users, _ = _outside_libraries(sys._getframe(1))
-    if is_users:
-        return own
-    stacks = sys._current_frames()
-    main = threading.main_thread().ident
-    for thread in sorted(stacks, key=lambda thread: thread != main):
-        frame, is_users, passed = _outside_libraries(stacks[thread])
-        if is_users and not passed.isdisjoint(_SCHEDULERS):
+    stack = tuple(_frames(sys._getframe(1)))
+    for frame in stack:
+        if _package(frame) not in _LIBRARIES:
             return frame
-    return own
+    threads = sys._current_frames()
+    main = threading.main_thread().ident
+    for thread in sorted(threads, key=lambda thread: thread != main):
+        frames = _frames(threads[thread])
+        if any(_package(frame) in _SCHEDULERS for frame in frames):
+            # What is left of the stack are the callers of the scheduler.
+            for frame in frames:
+                if _package(frame) not in _LIBRARIES:
+                    return frame
+    return stack[-1]
 
 
-def _outside_libraries(frame: FrameType) -> tuple[FrameType, bool, set[str]]:
-    """Walk up a stack to the first frame that is not a library's.
-
-    Returns
-    -------
-    frame : FrameType
-        This frame; the outermost one where all are libraries'.
-    is_users : bool
-        True if it is not a library's.
-    passed : set of str
-        Libraries on the way.
-    """
-    passed: set[str] = set()
-    while True:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in _LIBRARIES:
-            return frame, True, passed
-        if frame.f_back is None:
-            return frame, False, passed
-        passed.add(package)
+def _frames(innermost: FrameType) -> Iterator[FrameType]:
+    """Walk up a stack."""
+    frame: FrameType | None = innermost
+    while frame is not None:
+        yield frame
         frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    """Return the top-level package of the code of a frame."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
