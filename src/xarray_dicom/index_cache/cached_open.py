@@ -103,7 +103,7 @@ async def open_and_store(
     """
     with recording() as warnings:
         opened = await open_instance(source, first=first)
-    entry = await in_thread(serialize, opened, _unlocated(warnings, source.location))
+    entry = await in_thread(serialize, opened, _unlocated(warnings))
     if entry is None:
         return opened, False
     await cache.put(source, entry)
@@ -151,9 +151,6 @@ def _store_scanned_offsets(
     call_after_scan(opened.frames, store)
 
 
-def _unlocated(warnings: Iterable[DicomWarning], location: str) -> list[DicomWarning]:
-    """Take the location out of messages of warnings that have no field for it yet."""
-    prefix = f"{location}: "
-    return [
-        DicomWarning(w.message.removeprefix(prefix), frame=w.frame, tag=w.tag) for w in warnings
-    ]
+def _unlocated(warnings: Iterable[DicomWarning]) -> list[DicomWarning]:
+    """Return warnings without their location, which may be another one at the next open."""
+    return [DicomWarning(w.message, frame=w.frame, tag=w.tag) for w in warnings]
