@@ -31,7 +31,7 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest $(PYTEST) -o filterwarnings=default tests/layout \
-		tests/test_index.py tests/end_to_end/test_generated_slides.py \
+		tests/test_indexes.py tests/end_to_end/test_generated_slides.py \
 		tests/end_to_end/test_several_files.py
 
 bench: $(INSTALLED)

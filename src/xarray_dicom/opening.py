@@ -65,12 +65,15 @@ def open_image(obj: Any, options: OpenOptions) -> xr.Dataset:
     if options.group is not None:
         wanted = options.group.strip("/")
         if wanted not in layouts:
-            raise DicomError(f"{name}: no group {options.group!r}; there are {_listed(layouts)}")
+            raise DicomError(
+                f"no group {options.group!r}; there are {_listed(layouts)}", location=name
+            )
         return _dataset(layouts[wanted], options)
     if len(layouts) > 1:
         raise DicomError(
-            f"{name}: holds {len(layouts)} images; choose one with group=, or open all with "
-            f"open_datatree: {_listed(layouts)}"
+            f"holds {len(layouts)} images; choose one with group=, or open all with "
+            f"open_datatree: {_listed(layouts)}",
+            location=name,
         )
     (layout,) = layouts.values()
     return _dataset(layout, options)
@@ -87,7 +90,7 @@ def open_images(obj: Any, options: OpenOptions) -> dict[str, xr.Dataset]:
             if path == wanted or path.startswith(f"{wanted}/")
         }
         if not layouts:
-            raise DicomError(f"{name}: no group {options.group!r}")
+            raise DicomError(f"no group {options.group!r}", location=name)
     datasets = {f"/{path}": _dataset(layout, options) for path, layout in layouts.items()}
     if "/" not in datasets:
         datasets = {"/": _root(list(datasets.values())), **datasets}

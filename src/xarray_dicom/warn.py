@@ -8,6 +8,7 @@ since a later open by that record draws them again.
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +20,13 @@ from xarray_dicom.errors import DicomWarning, current_place
 #: Top-level packages whose lines are nobody's own: the first one up the stack that is none of
 #: these is the user's.
 _LIBRARIES = frozenset(
-    {"xarray_dicom", "xarray", "dask", "distributed", "asyncio", "concurrent", "threading"}
-    | {"contextlib", "contextvars", "functools", "runpy", "importlib", "_frozen_importlib"}
+    {"xarray_dicom", "xarray", "dask", "distributed", "numpy", "pandas", "asyncio", "concurrent"}
+    | {"contextlib", "contextvars", "functools", "importlib", "_frozen_importlib"}
+    | {"multiprocessing", "queue", "runpy", "threading"}
 )
+
+#: Packages that work in threads of their own, while the thread of the user's code waits in them.
+_SCHEDULERS = frozenset({"dask", "distributed"})
 
 _held: ContextVar[list[DicomWarning] | None] = ContextVar("xarray_dicom_held", default=None)
 _recorded: ContextVar[list[DicomWarning] | None] = ContextVar("xarray_dicom_record", default=None)
@@ -74,8 +79,8 @@ def held_back() -> Iterator[None]:
         yield
     except BaseException:
         _held.reset(token)
-        with suppress(DicomWarning):
-            for warning in held:
+        for warning in held:
+            with suppress(DicomWarning):
                 warn_again(warning)
         raise
     _held.reset(token)
@@ -131,11 +136,34 @@ def _show(warning: DicomWarning) -> None:
 
 
 def _users_frame() -> FrameType:
-    """Return the innermost frame that is not a library's; the outermost where all are."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in _LIBRARIES:
-            break
+    """Return the innermost frame of the user's code; the outermost one where there is none.
+
+    The stack of a thread of dask has none: then it is that of a thread that waits for dask.
+    """
+    stack = tuple(_frames(sys._getframe(1)))
+    for frame in stack:
+        if _package(frame) not in _LIBRARIES:
+            return frame
+    threads = sys._current_frames()
+    main = threading.main_thread().ident
+    for thread in sorted(threads, key=lambda thread: thread != main):
+        frames = _frames(threads[thread])
+        if any(_package(frame) in _SCHEDULERS for frame in frames):
+            # What is left of the stack are the callers of the scheduler.
+            for frame in frames:
+                if _package(frame) not in _LIBRARIES:
+                    return frame
+    return stack[-1]
+
+
+def _frames(innermost: FrameType) -> Iterator[FrameType]:
+    """Walk up a stack."""
+    frame: FrameType | None = innermost
+    while frame is not None:
+        yield frame
         frame = frame.f_back
-    return frame
+
+
+def _package(frame: FrameType) -> str:
+    """Return the top-level package of the code of a frame."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
