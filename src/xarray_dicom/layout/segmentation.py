@@ -112,7 +112,7 @@ def layout_segmentation(image: JoinedInstance, options: LayoutOptions) -> ImageL
     else:
         attrs |= flags(segments, transform.dtype)
     if segmentation_type == "FRACTIONAL" and options.scale:
-        transform = fraction_transform(dataset)
+        transform = fraction_transform(first.dataset)
     return assemble(
         "segmentation",
         image.parts,
