@@ -70,9 +70,18 @@ class Instance:
             raise UnsupportedDicomError(f"this {name} has no pixel data", location=self.location)
         return self.frame_source
 
-    def get(self, keyword: str) -> Any:
-        """Return the value of an element at the root; None where it is absent."""
-        return self.conversions.value(self.dataset, tag(keyword))
+    def get(self, keyword: str, sequence: str | None = None) -> Any:
+        """Return the value of an element at the root; None where it is absent.
+
+        Parameters
+        ----------
+        keyword
+            Keyword of the element.
+        sequence
+            Keyword of a sequence at the root, whose first item has the element.
+        """
+        place = self.dataset if sequence is None else _first_item(self.dataset, sequence)
+        return None if place is None else self.conversions.value(place, tag(keyword))
 
     def column(self, keyword: str) -> Column | None:
         """Return an element's values per frame: of its per-frame group, shared group, or the root.
@@ -162,9 +171,9 @@ class Instance:
         group = FUNCTIONAL_GROUPS.get(keyword)
         if shared is not None and group is not None:
             holder = _first_item(shared, group)
-            if holder is not None and keyword in holder:
-                return holder[keyword].value
-        return self.dataset.get(keyword)
+            if holder is not None and as_tag(tag(keyword)) in holder:
+                return self.conversions.value(holder, tag(keyword))
+        return self.get(keyword)
 
     def _broadcast(self, value: Any, vr: str) -> Column | None:
         if value is None or value == "":
@@ -235,10 +244,10 @@ def _dictionary_vr(keyword: str) -> str:
 
 
 def _first_item(dataset: Dataset, sequence: str | int) -> Dataset | None:
-    number = tag(sequence) if isinstance(sequence, str) else sequence
-    if as_tag(number) not in dataset:
+    number = as_tag(tag(sequence) if isinstance(sequence, str) else sequence)
+    if number not in dataset:
         return None
-    items: Iterable[Dataset] | None = dataset[as_tag(number)].value
+    items: Iterable[Dataset] | None = dataset[number].value
     if not items:
         return None
     return next(iter(items), None)

@@ -4,11 +4,12 @@ from xarray_dicom.indexes.frame_of_reference_index import (
     FrameOfReferenceIndex,
     frame_of_reference_coordinates,
 )
-from xarray_dicom.indexes.segment_index import SegmentIndex, segment_coordinates
+from xarray_dicom.indexes.segment_index import SegmentIndex, segment_coordinates, segment_index
 
 __all__ = [
     "FrameOfReferenceIndex",
     "SegmentIndex",
     "frame_of_reference_coordinates",
     "segment_coordinates",
+    "segment_index",
 ]

@@ -366,8 +366,8 @@ class SegmentIndex(xr.Index):
         return type(self)(numbers, labels, self.dim, self.names)
 
 
-def segment_coordinates(numbers: ArrayLike, labels: Sequence[str]) -> xr.Coordinates:
-    """Make coordinates ``segment`` and ``segment_label`` with their index.
+def segment_index(numbers: ArrayLike, labels: Sequence[str]) -> SegmentIndex:
+    """Make the index of coordinates ``segment`` and ``segment_label``.
 
     Parameters
     ----------
@@ -375,11 +375,6 @@ def segment_coordinates(numbers: ArrayLike, labels: Sequence[str]) -> xr.Coordin
         Segment Number (0062,0004) of each segment.
     labels
         Segment Label (0062,0005) of each segment.
-
-    Returns
-    -------
-    Coordinates
-        On the dimension ``segment``.
 
     Raises
     ------
@@ -392,4 +387,26 @@ def segment_coordinates(numbers: ArrayLike, labels: Sequence[str]) -> xr.Coordin
         raise DicomError(f"{integers.size} segment numbers, but {texts.size} segment labels")
     index = SegmentIndex(integers, texts)
     labels_by_number([index])
+    return index
+
+
+def segment_coordinates(numbers: ArrayLike, labels: Sequence[str]) -> xr.Coordinates:
+    """Make coordinates ``segment`` and ``segment_label`` with their index.
+
+    Parameters
+    ----------
+    numbers, labels
+        As for `segment_index`.
+
+    Returns
+    -------
+    Coordinates
+        On the dimension ``segment``.
+
+    Raises
+    ------
+    DicomError
+        As `segment_index` does.
+    """
+    index = segment_index(numbers, labels)
     return xr.Coordinates(index.create_variables(), indexes=dict.fromkeys(index.names, index))

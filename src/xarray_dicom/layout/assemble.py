@@ -82,8 +82,8 @@ def _frame_of_reference(
     instance: Instance, orientation: Sequence[float] | None
 ) -> FrameOfReference:
     """Return the frame of reference of an image: the instance itself where it has none."""
-    uid = instance.dataset.get("FrameOfReferenceUID")
+    uid = instance.get("FrameOfReferenceUID")
     if orientation is None or not uid:
-        uid = instance.dataset.get("SOPInstanceUID") or "unknown"
+        uid = instance.get("SOPInstanceUID") or "unknown"
     a, b, c, d, e, f = (float(cosine) for cosine in orientation or (1, 0, 0, 0, 1, 0))
     return FrameOfReference(str(uid), (a, b, c, d, e, f))

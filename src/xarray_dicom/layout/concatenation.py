@@ -85,7 +85,7 @@ def _joined(members: list[Instance]) -> JoinedInstance:
     end = 0
     offsets = []
     for part, number in zip(ordered, numbers, strict=True):
-        stated = part.dataset.get("ConcatenationFrameOffsetNumber")
+        stated = part.get("ConcatenationFrameOffsetNumber")
         offset = end if stated is None else int(stated)
         if offset < end or numbers.count(number) > 1:
             raise CorruptDicomError(
@@ -96,7 +96,7 @@ def _joined(members: list[Instance]) -> JoinedInstance:
             )
         offsets.append(offset)
         end = offset + part.frames.n_frames
-    total = first.dataset.get("InConcatenationTotalNumber")
+    total = first.get("InConcatenationTotalNumber")
     missing = sorted(set(range(1, int(total or max(numbers)) + 1)) - set(numbers))
     if missing:
         parts = ", ".join(str(number) for number in missing)
@@ -109,8 +109,8 @@ def _joined(members: list[Instance]) -> JoinedInstance:
 
 
 def _offset(part: Instance) -> int:
-    return int(part.dataset.get("ConcatenationFrameOffsetNumber") or 0)
+    return int(part.get("ConcatenationFrameOffsetNumber") or 0)
 
 
 def _number(part: Instance) -> int:
-    return int(part.dataset.get("InConcatenationNumber") or 1)
+    return int(part.get("InConcatenationNumber") or 1)

@@ -232,8 +232,8 @@ def _numbered(name: str, layouts: Sequence[Layout]) -> Layouts:
 
 
 def _series_name(instance: Instance) -> str:
-    number = instance.dataset.get("SeriesNumber")
-    modality = str(instance.dataset.get("Modality") or "series").lower()
+    number = instance.get("SeriesNumber")
+    modality = str(instance.get("Modality") or "series").lower()
     return modality if number in (None, "") else f"{modality}_{number}"
 
 

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import CorruptDicomError
 from xarray_dicom.instance import Instance
 from xarray_dicom.layout.coordinate import Coordinate, texts
+from xarray_dicom.parsing.element_values import Conversions
+from xarray_dicom.parsing.functional_groups import tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,9 @@ def optical_paths(instance: Instance) -> tuple[OpticalPath, ...]:
     CorruptDicomError
         If there are more of them than frames.
     """
-    items = list(instance.dataset.get("OpticalPathSequence") or [])
+    items = instance.get("OpticalPathSequence") or []
     if not items:
-        count = int(instance.dataset.get("NumberOfOpticalPaths") or 1)
+        count = int(instance.get("NumberOfOpticalPaths") or 1)
         if count > instance.frames.n_frames:
             raise CorruptDicomError(
                 f"Number of Optical Paths (0048,0302) is {count}, but Number of Frames "
@@ -40,13 +43,22 @@ def optical_paths(instance: Instance) -> tuple[OpticalPath, ...]:
                 tag="NumberOfOpticalPaths",
             )
         return tuple(OpticalPath(str(number)) for number in range(1, count + 1))
-    return tuple(
-        OpticalPath(
-            str(item.get("OpticalPathIdentifier") or number),
-            str(item.get("OpticalPathDescription") or ""),
-            float(item.IlluminationWaveLength) if item.get("IlluminationWaveLength") else None,
+    return tuple(_optical_path(instance.conversions, *item) for item in enumerate(items, 1))
+
+
+def _optical_path(conversions: Conversions, number: int, item: Dataset) -> OpticalPath:
+    identifier, description, wavelength = (
+        conversions.value(item, tag(keyword))
+        for keyword in (
+            "OpticalPathIdentifier",
+            "OpticalPathDescription",
+            "IlluminationWaveLength",
         )
-        for number, item in enumerate(items, 1)
+    )
+    return OpticalPath(
+        str(identifier or number),
+        str(description or ""),
+        float(wavelength) if wavelength else None,
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from xarray_dicom.errors import DicomError, located
 from xarray_dicom.instance import Instance
@@ -96,7 +95,7 @@ def image_values(
     first = instances[0]
     pixel_format = first.frames.format
     stored = _stored_dtype(instances)
-    padding = _padding(first.dataset, stored)
+    padding = _padding(first, stored)
     attrs = _pixel_attrs(pixel_format, padding)
     if options.scale and options.real_world is not None:
         mapped = mapped_values(instances, options)
@@ -109,7 +108,7 @@ def image_values(
             )
         return mapped
     if pixel_format.samples > 1:
-        return PixelValues(Stored(stored), None, _absent_colour(first.dataset, pixel_format), attrs)
+        return PixelValues(Stored(stored), None, _absent_colour(first), attrs)
     fill = float(padding[0]) if padding is not None else 0.0
     photometric = {instance.frames.format.photometric for instance in instances}
     if not options.scale or photometric - set(MONOCHROME):
@@ -147,7 +146,7 @@ def mapped_values(instances: Sequence[Instance], options: LayoutOptions) -> Pixe
     if mapped is None:
         return None
     transform, described = mapped
-    attrs = _pixel_attrs(first.frames.format, _padding(first.dataset, stored))
+    attrs = _pixel_attrs(first.frames.format, _padding(first, stored))
     return PixelValues(transform, None, float("nan"), attrs | described)
 
 
@@ -237,7 +236,7 @@ def _per_frame(instance: Instance, keyword: str) -> NDArray[np.float64] | None:
     return np.where(column.count > 0, column.values[:, 0].astype(np.float64), np.nan)
 
 
-def _padding(dataset: Dataset, stored: np.dtype[Any]) -> Padding | None:
+def _padding(instance: Instance, stored: np.dtype[Any]) -> Padding | None:
     """Return Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2), in stored values."""
 
     def as_stored(value: float) -> float:
@@ -246,10 +245,10 @@ def _padding(dataset: Dataset, stored: np.dtype[Any]) -> Padding | None:
 
     for prefix in ("", "Float", "DoubleFloat"):
         name = f"{prefix}PixelPaddingValue"
-        value = dataset.get(name)
+        value = instance.get(name)
         if value is None or value == "":
             continue
-        limit = dataset.get(f"{prefix}PixelPaddingRangeLimit")
+        limit = instance.get(f"{prefix}PixelPaddingRangeLimit")
         if not isinstance(value, (int, float)):
             warn(f"{name} is {value!r} and passed over", tag=name)
             return None
@@ -257,12 +256,13 @@ def _padding(dataset: Dataset, stored: np.dtype[Any]) -> Padding | None:
     return None
 
 
-def _absent_colour(dataset: Dataset, pixel_format: PixelFormat) -> tuple[float, ...]:
+def _absent_colour(instance: Instance) -> tuple[float, ...]:
     """Return Recommended Absent Pixel CIELab Value (PS3.3 C.10.7.1.1) as RGB, else white."""
+    pixel_format = instance.frames.format
     white = float(min(2**pixel_format.bits_stored - 1, _largest(pixel_format.dtype)))
-    paths = dataset.get("OpticalPathSequence") or []
-    for place in (dataset, *paths):
-        encoded = place.get("RecommendedAbsentPixelCIELabValue")
+    paths = instance.get("OpticalPathSequence") or []
+    for place in (instance.dataset, *paths):
+        encoded = instance.conversions.value(place, tag("RecommendedAbsentPixelCIELabValue"))
         if encoded is not None and len(encoded) == 3:
             return tuple(float(np.rint(v * white)) for v in lab_to_srgb(encoded))
     return (white,) * pixel_format.samples

@@ -100,7 +100,7 @@ def frame_positions(frames: FrameSet) -> NDArray[np.float64] | None:
     if wrong.size:
         raise not_finite(*frames.locate(int(wrong[0])))
     first = frames.instances[0]
-    offsets = first.dataset.get("GridFrameOffsetVector")
+    offsets = first.get("GridFrameOffsetVector")
     if offsets is None or len(frames.instances) > 1:
         return positions
     heights = np.atleast_1d(np.asarray(offsets, np.float64))
@@ -138,7 +138,7 @@ def no_planes(instance: Instance, index: Int64s, count: int) -> PlaneLayout:
 def frames_without_positions(instance: Instance, segment: Int64s) -> PlaneLayout:
     """Distinguish frames of one segment by the rest of their Dimension Index, else by order."""
     indices = instance.column("DimensionIndexValues")
-    items = list(instance.dataset.get("DimensionIndexSequence") or [])
+    items = instance.get("DimensionIndexSequence") or []
     own = tag("ReferencedSegmentNumber")
     others = [i for i, item in enumerate(items) if item.get("DimensionIndexPointer") != own]
     if indices is not None and others and (indices.count == len(items)).all():

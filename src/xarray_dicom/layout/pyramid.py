@@ -22,7 +22,7 @@ ASSOCIATED = {"OVERVIEW": "overview", "THUMBNAIL": "thumbnail", "LABEL": "label"
 
 def associated_name(image: JoinedInstance) -> str:
     """Return the name in a tree of an image that accompanies the levels; empty for a level."""
-    values = image.first.dataset.get("ImageType") or []
+    values = image.first.get("ImageType") or []
     flavor = str(values[2]) if not isinstance(values, str) and len(values) > 2 else ""
     return ASSOCIATED.get(flavor, "")
 
@@ -35,7 +35,7 @@ def split_pyramids(images: Sequence[JoinedInstance]) -> list[list[list[JoinedIns
     """
     sizes: dict[tuple[str, tuple[int, int]], list[JoinedInstance]] = {}
     for image in images:
-        uid = str(image.first.dataset.get("PyramidUID") or "")
+        uid = str(image.first.get("PyramidUID") or "")
         sizes.setdefault((uid, matrix_size(image.first)), []).append(image)
     ordered = sorted(sizes.items(), key=lambda item: -item[0][1][0] * item[0][1][1])
     pyramids: list[tuple[str, tuple[int, int], list[list[JoinedInstance]]]] = []

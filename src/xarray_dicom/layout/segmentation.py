@@ -90,15 +90,14 @@ def layout_segmentation(image: JoinedInstance, options: LayoutOptions) -> ImageL
         If its Segmentation Type is none of the standard's.
     """
     first = image.first
-    dataset = first.dataset
-    segmentation_type = str(dataset.get("SegmentationType") or "BINARY")
+    segmentation_type = str(first.get("SegmentationType") or "BINARY")
     if segmentation_type not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise UnsupportedDicomError(
             f"Segmentation Type (0062,0001) {segmentation_type}",
             location=first.location,
             tag="SegmentationType",
         )
-    segments = read_segments(dataset)
+    segments = read_segments(first.dataset)
     by_segment = segmentation_type != "LABELMAP"
     planes = (_tiled if is_tiled(first) else _stacked)(image, segments if by_segment else ())
     outer = [("segment", len(segments))] if by_segment else []
@@ -113,7 +112,7 @@ def layout_segmentation(image: JoinedInstance, options: LayoutOptions) -> ImageL
     else:
         attrs |= flags(segments, transform.dtype)
     if segmentation_type == "FRACTIONAL" and options.scale:
-        transform = fraction_transform(dataset)
+        transform = fraction_transform(first.dataset)
     return assemble(
         "segmentation",
         image.parts,

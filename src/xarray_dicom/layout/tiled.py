@@ -32,6 +32,8 @@ Int64s = NDArray[np.int64]
 #: Pixels of a total pixel matrix along a side, at most: a metre in steps of a quarter of a µm.
 LONGEST_SIDE = 2**22
 
+_ORIGIN = "TotalPixelMatrixOriginSequence"
+
 #: Planes that a part of a concatenation may be one frame of.
 MOST_PLANES = 10_000
 
@@ -52,9 +54,9 @@ def matrix_size(instance: Instance) -> tuple[int, int]:
     CorruptDicomError
         If there are more than `LONGEST_SIDE`.
     """
-    dataset, pixel_format = instance.dataset, instance.frames.format
-    rows = int(dataset.get("TotalPixelMatrixRows") or pixel_format.rows)
-    columns = int(dataset.get("TotalPixelMatrixColumns") or pixel_format.columns)
+    pixel_format = instance.frames.format
+    rows = int(instance.get("TotalPixelMatrixRows") or pixel_format.rows)
+    columns = int(instance.get("TotalPixelMatrixColumns") or pixel_format.columns)
     if max(rows, columns) > LONGEST_SIDE:
         raise CorruptDicomError(
             f"Total Pixel Matrix Rows (0048,0007) and Columns (0048,0006) are {rows} × {columns}, "
@@ -67,7 +69,7 @@ def matrix_size(instance: Instance) -> tuple[int, int]:
 
 def is_full(instance: Instance) -> bool:
     """Return True if tiles are stored in raster order, and none has a position of its own."""
-    organization = instance.dataset.get("DimensionOrganizationType")
+    organization = instance.get("DimensionOrganizationType")
     if organization:
         return str(organization) == "TILED_FULL"
     return instance.column("RowPositionInTotalImagePixelMatrix") is None
@@ -191,7 +193,7 @@ def focal_planes(instance: Instance, n_paths: int) -> tuple[int, NDArray[np.floa
     Frames run from the glass to the coverslip; their distance is Spacing Between Slices,
     without which heights are None, with a warning.
     """
-    stated = instance.dataset.get("TotalPixelMatrixFocalPlanes")
+    stated = instance.get("TotalPixelMatrixFocalPlanes")
     down, across = tile_grid_shape(instance)
     n_frames = instance.frames.n_frames
     count = int(stated or 0) or max(n_frames // (down * across * n_paths), 1)
@@ -226,8 +228,7 @@ def tile_grid_shape(instance: Instance) -> tuple[int, int]:
 
 def slide_height(instance: Instance) -> float:
     """Return the height of the first focal plane above the glass in mm; the file has µm."""
-    origin = instance.dataset.get("TotalPixelMatrixOriginSequence")
-    height = origin[0].get("ZOffsetInSlideCoordinateSystem") if origin else None
+    height = instance.get("ZOffsetInSlideCoordinateSystem", _ORIGIN)
     return 0.0 if height is None else float(height) / 1000
 
 
@@ -245,11 +246,9 @@ def matrix_geometry(instance: Instance, heights: NDArray[Any] | None) -> ImageGe
     spacing = usable_spacing(instance.shared("PixelSpacing")) or _spacing_from_extent(instance)
     if spacing is None:
         return ImageGeometry({})
-    origin = (instance.dataset.get("TotalPixelMatrixOriginSequence") or [None])[0]
-    orientation = instance.dataset.get("ImageOrientationSlide")
+    orientation = instance.get("ImageOrientationSlide")
     x_offset, y_offset = (
-        None if origin is None else origin.get(f"{name}OffsetInSlideCoordinateSystem")
-        for name in "XY"
+        instance.get(f"{name}OffsetInSlideCoordinateSystem", _ORIGIN) for name in "XY"
     )
     if orientation is None or x_offset is None or y_offset is None:
         return without_position(spacing, shape)
@@ -270,8 +269,8 @@ def matrix_geometry(instance: Instance, heights: NDArray[Any] | None) -> ImageGe
 
 def _spacing_from_extent(instance: Instance) -> tuple[float, float] | None:
     """Return the spacing of slides that give only the extent imaged (PS3.3 C.8.12.4, mm)."""
-    height = instance.dataset.get("ImagedVolumeHeight")
-    width = instance.dataset.get("ImagedVolumeWidth")
+    height = instance.get("ImagedVolumeHeight")
+    width = instance.get("ImagedVolumeWidth")
     if not height or not width:
         return None
     rows, columns = matrix_size(instance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Hashable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 T = TypeVar("T")
@@ -228,10 +228,14 @@ def plain_numbers(dataset: Dataset, element: int) -> NDArray[np.float64] | None:
     return None if numbers is None else np.atleast_1d(np.asarray(numbers, np.float64))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def as_tag(element: int) -> BaseTag:
-    """Return a tag as pydicom looks it up, which would make a new one each time."""
-    return Tag(element)
+    """Return a tag as pydicom looks it up, the same object each time.
+
+    pydicom would make a new one, and a data set whose keys are other objects compares them in
+    Python, some 300 times an open.
+    """
+    return BaseTag(element)
 
 
 @cache

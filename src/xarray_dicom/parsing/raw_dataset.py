@@ -17,6 +17,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 
+from xarray_dicom.parsing.element_values import as_tag
 from xarray_dicom.parsing.encoding import EXPLICIT_LITTLE, Encoding
 from xarray_dicom.parsing.outline import Extent
 
@@ -78,7 +79,7 @@ def _raw_elements(content: bytes, extents: Iterable[Extent], encoding: Encoding)
     implicit, little = encoding.implicit_vr, encoding.little_endian
     elements: Elements = {}
     for number, letters, start, value, end, delimited in extents:
-        tag = BaseTag(number)
+        tag = as_tag(number)
         vr = letters.decode("ascii") or None
         if delimited:
             if vr != "SQ":

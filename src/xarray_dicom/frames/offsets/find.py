@@ -13,6 +13,7 @@ from xarray_dicom.frames.offsets.native import NativeOffsets
 from xarray_dicom.frames.offsets.pixel_data import PixelValue, UnusableTableError
 from xarray_dicom.frames.offsets.tables import ExactOffsets, ItemOffsets, SingleFrame
 from xarray_dicom.frames.offsets.tiff import tiff_directory
+from xarray_dicom.parsing.element_values import as_tag
 from xarray_dicom.parsing.header import Header
 from xarray_dicom.pixel_format import PixelFormat
 from xarray_dicom.storage.source import ByteSource
@@ -42,15 +43,19 @@ async def native(value: PixelValue) -> FrameOffsets | None:
 
 async def extended_table(value: PixelValue) -> FrameOffsets | None:
     """Read the Extended Offset Table: exact offsets and lengths (PS3.3 C.7.6.3.1.8)."""
-    table, lengths = (value.header.dataset.get(tag) for tag in (_EXTENDED_TABLE, _EXTENDED_LENGTHS))
-    if table is None or lengths is None or not table.value or not lengths.value:
+    # Their bytes, which conversion by pydicom would leave as they are.
+    table, lengths = (
+        getattr(value.header.dataset.get_item(as_tag(number)), "value", None)
+        for number in (_EXTENDED_TABLE, _EXTENDED_LENGTHS)
+    )
+    if not table or not lengths:
         return None
-    if {len(table.value), len(lengths.value)} != {8 * value.n_frames}:
+    if {len(table), len(lengths)} != {8 * value.n_frames}:
         raise UnusableTableError(
-            f"it has {len(table.value) // 8} offsets and {len(lengths.value) // 8} lengths for "
+            f"it has {len(table) // 8} offsets and {len(lengths) // 8} lengths for "
             f"{value.n_frames} frames"
         )
-    relative, length = (np.frombuffer(column.value, "<u8") for column in (table, lengths))
+    relative, length = (np.frombuffer(column, "<u8") for column in (table, lengths))
     room = value.end - value.start
     if int(relative.max()) >= room or int(length.max()) > room:
         raise UnusableTableError("it leads behind the pixel data")
