@@ -217,10 +217,7 @@ class TestThreads:
         [
             on_the_loop,
             within_a_task,
-            pytest.param(
-                in_a_decode_thread,
-                marks=pytest.mark.xfail(reason="decode threads see no context variables"),
-            ),
+            in_a_decode_thread,
         ],
         ids=lambda driver: driver.__name__,
     )

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -81,8 +81,10 @@ class DecodePool(Executor):
             raise TypeError("jobs of the decode pool have no keywords")
         future: Future[T] = Future()
         caller = on_behalf_of.get() or self._unlimited
+        # The thread works for whoever submits, so it sees the same context variables.
+        job = _Job(future, copy_context().run, (function, *args))
         with self._lock:
-            self._waiting.setdefault(caller, deque()).append(_Job(future, function, args))
+            self._waiting.setdefault(caller, deque()).append(job)
         self._threads.submit(self._take_turn)
         return future
 

@@ -101,7 +101,7 @@ def decode_share(array: FrameArray, plan: Plan, output: Output, share: Share) ->
         If a frame's bytes are damaged or of an unknown kind; names the source and the frame.
     """
     # Stored NaN and infinity pass through; no pixel is worth a warning.
-    with np.errstate(invalid="ignore", over="ignore"):
+    with located(share.source.location), np.errstate(invalid="ignore", over="ignore"):
         decoder = _decoder(array.decoder, share.source.format)
         if share.is_native:
             for run in share.runs():
@@ -199,9 +199,8 @@ def _place(array: FrameArray, plan: Plan, output: Output, share: Share, frames: 
         output.place_run(targets, first, frames)
         return
     values = array.transform.apply(frames, plan.frames[first:stop])
-    with located(share.source.location):
-        for position, value in enumerate(values, first):
-            output.place(targets[position], value)
+    for position, value in enumerate(values, first):
+        output.place(targets[position], value)
 
 
 _threads = threading.local()
