@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
-from xarray_dicom.parsing.element_values import Conversions
+from xarray_dicom.parsing.element_values import Conversions, as_tag
 from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.parsing.value_errors import VALUE_ERRORS
 
@@ -65,7 +65,7 @@ SHOWN = (
     "ImagedVolumeDepth",
 )
 
-_NUMBERS = {keyword: tag(keyword) for keyword in SHOWN}
+_TAGS = {keyword: as_tag(tag(keyword)) for keyword in SHOWN}
 
 
 def dataset_attributes(
@@ -83,7 +83,10 @@ def dataset_attributes(
     first, *others = datasets
     cache = Conversions() if conversions is None else conversions
     attrs = {}
-    for keyword, number in _NUMBERS.items():
+    present = first.keys()
+    for keyword, number in _TAGS.items():
+        if number not in present:
+            continue
         value = _shown(first, number, cache)
         if value is not None and all(_shown(other, number, cache) == value for other in others):
             attrs[keyword] = list(value) if isinstance(value, list) else value

@@ -202,9 +202,8 @@ def affine(origin: ArrayLike, z_step: ArrayLike, y_step: ArrayLike, x_step: Arra
         Step from a pixel to the next along each axis, mm.
     """
     matrix = np.eye(4)
-    matrix[:3] = np.stack(
-        [np.asarray(column, np.float64) for column in (z_step, y_step, x_step, origin)], axis=1
-    )
+    for number, column in enumerate((z_step, y_step, x_step, origin)):
+        matrix[:3, number] = column
     return matrix
 
 

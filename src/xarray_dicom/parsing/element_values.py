@@ -72,6 +72,7 @@ class Conversions:
 
     def __init__(self) -> None:
         self._converted: dict[tuple[RawValue, Hashable], Any] = {}
+        self._by_key: dict[Hashable, Any] = {}
 
     def value(self, dataset: Dataset, element: int) -> Any:
         """Return the value of an element; None where it is absent.
@@ -98,6 +99,21 @@ class Conversions:
             value = plain_value(stored)
             self._converted[key] = dataset[as_tag(element)].value if value is None else value
         return self._converted[key]
+
+    def by_key(self, key: Hashable, convert: Callable[[], T]) -> T:
+        """Return what `convert` returned for the first key of the same value.
+
+        Parameters
+        ----------
+        key
+            Everything that the conversion depends on.
+        convert
+            Called for the first such key; what it returns must not be changed.
+        """
+        if key not in self._by_key:
+            self._by_key[key] = convert()
+        converted: T = self._by_key[key]
+        return converted
 
     def once(
         self, dataset: Dataset, element: int, purpose: Hashable, convert: Callable[[], T]
