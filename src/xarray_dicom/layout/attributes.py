@@ -7,7 +7,6 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import UID
 
 from xarray_dicom.parsing.element_values import Conversions, as_tag
 from xarray_dicom.parsing.functional_groups import tag
@@ -103,16 +102,14 @@ def _shown(dataset: Dataset, number: int, cache: Conversions) -> Any:
 
 def _plain(value: Any) -> Any:
     """Return a value as a netCDF attribute can hold it; None if it can't, or is empty."""
-    if value is None or value == "":
-        return None
+    if isinstance(value, str):
+        return str(value) or None
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, (list, tuple, MultiValue)):
         plain = [_plain(v) for v in value]
         kinds = {type(v) for v in plain}
         return plain if plain and len(kinds) == 1 and kinds <= {str, int, float} else None
-    if isinstance(value, (UID, str)):
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
     if isinstance(value, float) or hasattr(value, "__float__"):
         return float(value)
     return None

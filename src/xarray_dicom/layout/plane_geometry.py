@@ -85,7 +85,9 @@ class PlaneGeometry:
     @property
     def normal(self) -> Vector:
         """Unit direction row × column: that of z for patients."""
-        across = np.cross(self.row_cosines, self.column_cosines)
+        (a, b, c), (d, e, f) = self.row_cosines, self.column_cosines
+        # As `numpy.cross` does, but without its 20 µs for vectors of any shape.
+        across = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
         return _vector(across / np.linalg.norm(across))
 
     @property
