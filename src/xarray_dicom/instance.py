@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -25,6 +25,7 @@ from xarray_dicom.parsing.functional_groups import FUNCTIONAL_GROUPS, layout_pat
 from xarray_dicom.parsing.header import read_header
 from xarray_dicom.parsing.image_pixel import common_format, number_of_frames
 from xarray_dicom.parsing.inflated_source import InflatedSource
+from xarray_dicom.parsing.sequence_items import sequence_items
 from xarray_dicom.parsing.value_errors import values_read
 from xarray_dicom.runtime import in_thread
 from xarray_dicom.storage.source import ByteSource
@@ -80,8 +81,12 @@ class Instance:
         sequence
             Keyword of a sequence at the root, whose first item has the element.
         """
-        place = self.dataset if sequence is None else _first_item(self.dataset, sequence)
+        place = self.dataset if sequence is None else self._first_item(self.dataset, sequence)
         return None if place is None else self.conversions.value(place, tag(keyword))
+
+    def items(self, keyword: str) -> Sequence[Dataset]:
+        """Return the items of a sequence at the root; none where it is absent."""
+        return sequence_items(self.dataset, tag(keyword), self.conversions)
 
     def column(self, keyword: str) -> Column | None:
         """Return an element's values per frame: of its per-frame group, shared group, or the root.
@@ -114,13 +119,16 @@ class Instance:
         found = self.columns.get(path)
         if found is not None and found.count.any():
             return found
-        for place in (_first_item(self.dataset, "SharedFunctionalGroupsSequence"), self.dataset):
+        for place in (
+            self._first_item(self.dataset, "SharedFunctionalGroupsSequence"),
+            self.dataset,
+        ):
             if place is None:
                 continue
             if group is None:
                 holder: Dataset | None = place
             else:
-                holder = _first_item(place, group)
+                holder = self._first_item(place, group)
             if holder is not None and element in holder:
                 item = holder[element]
                 return self._broadcast(item.value, item.VR)
@@ -167,13 +175,17 @@ class Instance:
 
     def shared(self, keyword: str) -> Any:
         """Return the value that all frames share, from the shared group or the root."""
-        shared = _first_item(self.dataset, "SharedFunctionalGroupsSequence")
+        shared = self._first_item(self.dataset, "SharedFunctionalGroupsSequence")
         group = FUNCTIONAL_GROUPS.get(keyword)
         if shared is not None and group is not None:
-            holder = _first_item(shared, group)
+            holder = self._first_item(shared, group)
             if holder is not None and as_tag(tag(keyword)) in holder:
                 return self.conversions.value(holder, tag(keyword))
         return self.get(keyword)
+
+    def _first_item(self, dataset: Dataset, sequence: str | int) -> Dataset | None:
+        number = tag(sequence) if isinstance(sequence, str) else sequence
+        return next(iter(sequence_items(dataset, number, self.conversions)), None)
 
     def _broadcast(self, value: Any, vr: str) -> Column | None:
         if value is None or value == "":
@@ -241,13 +253,3 @@ async def open_instance(source: ByteSource, *, first: int) -> Instance:
 @cache
 def _dictionary_vr(keyword: str) -> str:
     return dictionary_VR(keyword)
-
-
-def _first_item(dataset: Dataset, sequence: str | int) -> Dataset | None:
-    number = as_tag(tag(sequence) if isinstance(sequence, str) else sequence)
-    if number not in dataset:
-        return None
-    items: Iterable[Dataset] | None = dataset[number].value
-    if not items:
-        return None
-    return next(iter(items), None)

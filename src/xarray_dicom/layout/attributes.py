@@ -7,9 +7,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import UID
 
-from xarray_dicom.parsing.element_values import Conversions
+from xarray_dicom.parsing.element_values import Conversions, as_tag
 from xarray_dicom.parsing.functional_groups import tag
 from xarray_dicom.parsing.value_errors import VALUE_ERRORS
 
@@ -65,7 +64,7 @@ SHOWN = (
     "ImagedVolumeDepth",
 )
 
-_NUMBERS = {keyword: tag(keyword) for keyword in SHOWN}
+_TAGS = {keyword: as_tag(tag(keyword)) for keyword in SHOWN}
 
 
 def dataset_attributes(
@@ -83,7 +82,10 @@ def dataset_attributes(
     first, *others = datasets
     cache = Conversions() if conversions is None else conversions
     attrs = {}
-    for keyword, number in _NUMBERS.items():
+    present = first.keys()
+    for keyword, number in _TAGS.items():
+        if number not in present:
+            continue
         value = _shown(first, number, cache)
         if value is not None and all(_shown(other, number, cache) == value for other in others):
             attrs[keyword] = list(value) if isinstance(value, list) else value
@@ -100,16 +102,14 @@ def _shown(dataset: Dataset, number: int, cache: Conversions) -> Any:
 
 def _plain(value: Any) -> Any:
     """Return a value as a netCDF attribute can hold it; None if it can't, or is empty."""
-    if value is None or value == "":
-        return None
+    if isinstance(value, str):
+        return str(value) or None
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, (list, tuple, MultiValue)):
         plain = [_plain(v) for v in value]
         kinds = {type(v) for v in plain}
         return plain if plain and len(kinds) == 1 and kinds <= {str, int, float} else None
-    if isinstance(value, (UID, str)):
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
     if isinstance(value, float) or hasattr(value, "__float__"):
         return float(value)
     return None

@@ -32,7 +32,7 @@ def optical_paths(instance: Instance) -> tuple[OpticalPath, ...]:
     CorruptDicomError
         If there are more of them than frames.
     """
-    items = instance.get("OpticalPathSequence") or []
+    items = instance.items("OpticalPathSequence")
     if not items:
         count = int(instance.get("NumberOfOpticalPaths") or 1)
         if count > instance.frames.n_frames:

@@ -260,7 +260,7 @@ def _absent_colour(instance: Instance) -> tuple[float, ...]:
     """Return Recommended Absent Pixel CIELab Value (PS3.3 C.10.7.1.1) as RGB, else white."""
     pixel_format = instance.frames.format
     white = float(min(2**pixel_format.bits_stored - 1, _largest(pixel_format.dtype)))
-    paths = instance.get("OpticalPathSequence") or []
+    paths = instance.items("OpticalPathSequence")
     for place in (instance.dataset, *paths):
         encoded = instance.conversions.value(place, tag("RecommendedAbsentPixelCIELabValue"))
         if encoded is not None and len(encoded) == 3:

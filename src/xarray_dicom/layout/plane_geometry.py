@@ -85,7 +85,9 @@ class PlaneGeometry:
     @property
     def normal(self) -> Vector:
         """Unit direction row × column: that of z for patients."""
-        across = np.cross(self.row_cosines, self.column_cosines)
+        (a, b, c), (d, e, f) = self.row_cosines, self.column_cosines
+        # As `numpy.cross` does, but without its 20 µs for vectors of any shape.
+        across = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
         return _vector(across / np.linalg.norm(across))
 
     @property
@@ -202,9 +204,8 @@ def affine(origin: ArrayLike, z_step: ArrayLike, y_step: ArrayLike, x_step: Arra
         Step from a pixel to the next along each axis, mm.
     """
     matrix = np.eye(4)
-    matrix[:3] = np.stack(
-        [np.asarray(column, np.float64) for column in (z_step, y_step, x_step, origin)], axis=1
-    )
+    for number, column in enumerate((z_step, y_step, x_step, origin)):
+        matrix[:3, number] = column
     return matrix
 
 

@@ -138,7 +138,7 @@ def no_planes(instance: Instance, index: Int64s, count: int) -> PlaneLayout:
 def frames_without_positions(instance: Instance, segment: Int64s) -> PlaneLayout:
     """Distinguish frames of one segment by the rest of their Dimension Index, else by order."""
     indices = instance.column("DimensionIndexValues")
-    items = instance.get("DimensionIndexSequence") or []
+    items = instance.items("DimensionIndexSequence")
     own = tag("ReferencedSegmentNumber")
     others = [i for i, item in enumerate(items) if item.get("DimensionIndexPointer") != own]
     if indices is not None and others and (indices.count == len(items)).all():

@@ -163,7 +163,7 @@ def extra_columns(frames: FrameSet) -> dict[str, NDArray[Any]]:
     Enhanced objects name them (PS3.3 C.7.6.17, Dimension Index); classic ones, and the files
     of an enhanced series, have attributes that vary.
     """
-    items = frames.instances[0].get("DimensionIndexSequence") or []
+    items = frames.instances[0].items("DimensionIndexSequence")
     columns: dict[str, NDArray[Any]] = {}
     for position, item in enumerate(items):
         pointer = item.get("DimensionIndexPointer")

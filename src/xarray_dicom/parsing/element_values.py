@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -72,6 +73,7 @@ class Conversions:
 
     def __init__(self) -> None:
         self._converted: dict[tuple[RawValue, Hashable], Any] = {}
+        self._by_key: dict[Hashable, Any] = {}
 
     def value(self, dataset: Dataset, element: int) -> Any:
         """Return the value of an element; None where it is absent.
@@ -98,6 +100,21 @@ class Conversions:
             value = plain_value(stored)
             self._converted[key] = dataset[as_tag(element)].value if value is None else value
         return self._converted[key]
+
+    def by_key(self, key: Hashable, convert: Callable[[], T]) -> T:
+        """Return what `convert` returned for the first key of the same value.
+
+        Parameters
+        ----------
+        key
+            Everything that the conversion depends on.
+        convert
+            Called for the first such key; what it returns must not be changed.
+        """
+        if key not in self._by_key:
+            self._by_key[key] = convert()
+        converted: T = self._by_key[key]
+        return converted
 
     def once(
         self, dataset: Dataset, element: int, purpose: Hashable, convert: Callable[[], T]
@@ -171,7 +188,10 @@ def plain_value(raw: RawValue) -> PlainValue | None:
         return _plain_binary(content, vr, little_endian)
     if vr == "UI":
         uid = _UID.fullmatch(content)
-        return UID(uid[1].decode("ascii")) if uid and len(uid[1]) <= 64 else None
+        if uid is None or len(uid[1]) > 64:
+            return None
+        # It is valid; pydicom would take another 5 µs to see that.
+        return UID(uid[1].decode("ascii"), validation_mode=IGNORE)
     if vr == "DS" and _DECIMALS.fullmatch(content):
         try:
             decimals = [float(text) for text in content.rstrip(b"\0").split(b"\\")]

@@ -283,35 +283,14 @@ class Outline:
             self._read_plain_elements(content)
 
     def _read_plain_elements(self, content: bytes) -> None:
-        """Read on through elements of explicit VR and length that no further check applies to.
-
-        They are most of a header, and take a third of the time of other elements in this loop.
-        """
+        """Read on through elements that no further check applies to, most of a header."""
         if self.encoding.implicit_vr or not self._prefixed:
             return
-        unpack = self.encoding.explicit_header.unpack_from
-        unpack_long = self.encoding.long.unpack_from
-        append = self.elements.append
-        position, size = self._position, len(content)
-        for _ in range(MOST_ELEMENTS - len(self.elements)):
-            value = position + 8
-            if value > size:
-                break
-            group, number, vr, length = unpack(content, position)
-            if vr not in SHORT_VRS:
-                value += 4
-                if vr not in LONG_VRS or value > size:
-                    break
-                (length,) = unpack_long(content, position + 8)
-                if length >= _CHECKED_LENGTHS.get(vr, UNDEFINED_LENGTH):
-                    break
-            end = value + length
-            tag = group << 16 | number
-            if end > size or tag in _STRUCTURAL:
-                break
-            append(Extent(tag, vr, position, value, end))
-            position = end
-        self._position = position
+        most = MOST_ELEMENTS - len(self.elements)
+        plain = plain_elements(content, self._position, len(content), self.encoding, most)
+        if plain:
+            self.elements += plain
+            self._position = plain[-1].end
 
     def _convince(self, element: ElementHeader) -> None:
         """Refuse text and noise: without a prefix, a data set starts low and ascends."""
@@ -343,3 +322,51 @@ class Outline:
         if not more.closed:
             raise IncompleteError(max(more.needed, len(content) + 1))
         return more.end
+
+
+def plain_elements(
+    content: bytes, start: int, end: int, encoding: Encoding, most: int
+) -> list[Extent]:
+    """Read through elements of explicit VR and length, a third of the time of all others.
+
+    Parameters
+    ----------
+    content
+        Bytes that hold the elements.
+    start, end
+        First byte of the first element, and first byte after the last that may be read.
+    encoding
+        Of the data set; its VRs are explicit.
+    most
+        Most elements to read.
+
+    Returns
+    -------
+    list of Extent
+        All elements before the first that is pixel data, functional groups, Number of Frames,
+        perhaps nested too deeply, incomplete or of implicit VR or length.
+    """
+    unpack = encoding.explicit_header.unpack_from
+    unpack_long = encoding.long.unpack_from
+    elements: list[Extent] = []
+    append = elements.append
+    position = start
+    for _ in range(most):
+        value = position + 8
+        if value > end:
+            break
+        group, number, vr, length = unpack(content, position)
+        if vr not in SHORT_VRS:
+            value += 4
+            if vr not in LONG_VRS or value > end:
+                break
+            (length,) = unpack_long(content, position + 8)
+            if length >= _CHECKED_LENGTHS.get(vr, UNDEFINED_LENGTH):
+                break
+        after = value + length
+        tag = group << 16 | number
+        if after > end or tag in _STRUCTURAL:
+            break
+        append(Extent(tag, vr, position, value, after))
+        position = after
+    return elements

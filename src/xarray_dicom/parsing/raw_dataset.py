@@ -41,7 +41,7 @@ def file_meta(content: bytes, extents: Iterable[Extent]) -> FileMetaDataset:
     extents
         Elements of the file meta information in it.
     """
-    meta = FileMetaDataset(_raw_elements(content, extents, EXPLICIT_LITTLE))
+    meta = FileMetaDataset(raw_elements(content, extents, EXPLICIT_LITTLE))
     meta.set_original_encoding(False, True, default_encoding)
     return meta
 
@@ -68,14 +68,25 @@ def raw_dataset(
     preamble, meta
         Preamble and file meta information of the data set.
     """
-    elements = _raw_elements(content, extents, encoding)
+    elements = raw_elements(content, extents, encoding)
     implicit, little = encoding.implicit_vr, encoding.little_endian
     dataset = FileDataset("", elements, preamble, meta, implicit, little)
     dataset.set_original_encoding(implicit, little, _codecs(elements))
     return dataset
 
 
-def _raw_elements(content: bytes, extents: Iterable[Extent], encoding: Encoding) -> Elements:
+def raw_elements(content: bytes, extents: Iterable[Extent], encoding: Encoding) -> Elements:
+    """Return elements that pydicom has not converted yet, by their tags.
+
+    Parameters
+    ----------
+    content
+        Bytes that hold the elements.
+    extents
+        The elements.
+    encoding
+        Of their data set.
+    """
     implicit, little = encoding.implicit_vr, encoding.little_endian
     elements: Elements = {}
     for number, letters, start, value, end, delimited in extents:
