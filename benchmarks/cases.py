@@ -73,6 +73,8 @@ class Case:
         End of the name, where the group has several cases for an object.
     rounds
         Measurements of each peer; None for the `Scale.repetitions` of the run.
+    turn
+        Measurements of a peer before it is another one's turn.
     """
 
     group: str
@@ -84,6 +86,7 @@ class Case:
     timed: bool = True
     label: str = ""
     rounds: int | None = None
+    turn: int = 1
 
     @property
     def name(self) -> str:
@@ -189,7 +192,11 @@ def _patches(scale: Scale) -> Iterator[Case]:
     def case(
         slide: str, label: str, selection: Selection, peers: tuple[str, ...], rounds: int
     ) -> Case:
-        return Case("patches", slide, selection, (LOCAL,), peers, label=label, rounds=rounds)
+        # A data loader cuts one patch after another: ten make a turn.
+        turn = 10 if selection.scattered else 1
+        return Case(
+            "patches", slide, selection, (LOCAL,), peers, label=label, rounds=rounds, turn=turn
+        )
 
     for slide in ("slide-eot", "slide-dual"):
         yield case(slide, "open", OPEN, (ENGINE, WSIDICOM, OPENSLIDE), scale.openings)

@@ -68,6 +68,7 @@ def take_turns(
     proxy: LatencyProxy | None,
     *,
     patience: float,
+    turn: int = 1,
 ) -> dict[str, Outcome]:
     """Measure all peers in rounds, so that a drift of the machine meets all of them.
 
@@ -82,6 +83,8 @@ def take_turns(
         The proxy that counts requests; None if nothing is counted.
     patience
         Seconds in all after which a peer that was measured twice is measured no further.
+    turn
+        Tasks that a peer does before it is another one's turn.
     """
     differences, failures = _warm_up(peers, tasks[0], place)
     # Objects alive by now are exempt from the collections between measurements.
@@ -90,25 +93,28 @@ def take_turns(
     measurements: dict[str, list[tuple[float, ...]]] = {
         name: [] for name in peers if name not in failures
     }
-    for number, task in enumerate(tasks):
-        images: dict[str, NDArray[Any] | None] = {}
+    for number, first in enumerate(range(0, len(tasks), turn)):
+        block = tasks[first : first + turn]
+        images: list[dict[str, NDArray[Any] | None]] = [{} for _ in block]
         for name in _rotated(list(measurements), number):
             rounds, peer = measurements[name], peers[name]
-            if len(rounds) < 2 or sum(seconds for seconds, *_ in rounds) < patience:
-                figures, result = _measure(peer, task, place, proxy)
-                rounds.append(figures)
-                if task is not tasks[0]:
-                    images[name] = peer.pixels(result, task)
-                del result
-        for name, difference in _compared(images, next(iter(peers))).items():
-            differences[name] = max(differences.get(name, difference), difference)
+            for task, pixels in zip(block, images, strict=True):
+                if len(rounds) < 2 or sum(seconds for seconds, *_ in rounds) < patience:
+                    figures, result = _measure(peer, task, place, proxy)
+                    rounds.append(figures)
+                    if task is not tasks[0]:
+                        pixels[name] = peer.pixels(result, task)
+                    del result
+        for pixels in images:
+            for name, difference in _compared(pixels, next(iter(peers))).items():
+                differences[name] = max(differences.get(name, difference), difference)
     for peer in peers.values():
         peer.close()
     costs = {
         name: _cost(rounds, counted=proxy is not None) for name, rounds in measurements.items()
     }
-    pixels = {name: difference.text for name, difference in differences.items()}
-    return {name: Outcome(costs.get(name), pixels.get(name), failures.get(name)) for name in peers}
+    texts = {name: difference.text for name, difference in differences.items()}
+    return {name: Outcome(costs.get(name), texts.get(name), failures.get(name)) for name in peers}
 
 
 def _rotated(names: list[str], number: int) -> list[str]:

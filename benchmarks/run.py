@@ -83,7 +83,9 @@ def _rows(
     )
     rows = {name: replace(common, peer=name) for name in peers}
     if case.timed:
-        outcomes = take_turns(peers, tasks, place, served.proxy(link), patience=scale.patience)
+        outcomes = take_turns(
+            peers, tasks, place, served.proxy(link), patience=scale.patience, turn=case.turn
+        )
         for name, outcome in outcomes.items():
             figures: dict[str, Any] = {} if outcome.cost is None else vars(outcome.cost)
             rows[name] = replace(
