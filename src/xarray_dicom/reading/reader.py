@@ -193,7 +193,7 @@ class Decoding:
         parts = [share] if self._batched else share.split(pool.parallelism())
         countdown = _Countdown(len(parts), share.batch)
         for part in parts:
-            self._submit([part]).add_done_callback(countdown.count)
+            self._submit(deque([part])).add_done_callback(countdown.count)
         while len(self._waiting) > 4 * cpu_count():
             await wait_for(self._waiting.popleft())
         for future in tuple(islice(self._waiting, 2)):
@@ -216,28 +216,36 @@ class Decoding:
         """Decode in the calling thread, with the help of another one for several frames."""
         shares, self._shares = self._shares, []
         n_frames = sum(len(share.members) for share in shares)
-        parts = min(pool.parallelism(), max(1, n_frames // FRAMES_PER_THREAD))
+        threads = min(pool.parallelism(), max(1, n_frames // FRAMES_PER_THREAD))
         if self._batched:
-            parts = 1
-        jobs: list[list[Share]] = [[] for _ in range(parts)]
-        for share in shares:
-            for number, part in enumerate(share.split(parts) if parts > 1 else [share]):
-                jobs[number].append(part)
-        for job in jobs[1:]:
-            self._submit(job)
+            threads = 1
+        # Whoever is free takes the next frame: a thread that wakes late leaves more to the other.
+        pieces = deque(
+            piece
+            for share in shares
+            for piece in (share.pieces(1) if threads > 1 and not share.is_native else [share])
+        )
+        for _ in range(threads - 1):
+            self._submit(pieces)
         with pool.calling_thread() as is_free:
             if is_free:
-                self._decode(jobs[0])
+                self._decode(pieces)
             else:
-                self._submit(jobs[0])
+                self._submit(pieces)
 
-    def _submit(self, shares: list[Share]) -> Future[None]:
+    def _submit(self, shares: deque[Share]) -> Future[None]:
         future = runtime().decode_pool.submit(self._decode, shares)
         self._waiting.append(future)
         return future
 
-    def _decode(self, shares: list[Share]) -> None:
-        for share in shares:
+    def _decode(self, shares: deque[Share]) -> None:
+        """Decode shares until none is left; other threads may take of them as well."""
+        while shares:
+            try:
+                share = shares.popleft()
+            except IndexError:
+                # Another thread has taken the last one.
+                return
             decode_share(*self._read, share)
 
 
