@@ -81,14 +81,14 @@ def held_back() -> Iterator[None]:
         _held.reset(token)
         for warning in held:
             with suppress(DicomWarning):
-                warn_again(warning)
+                _pass_on(warning)
         raise
     _held.reset(token)
     for warning in held:
-        warn_again(warning)
+        _pass_on(warning)
 
 
-def warn_again(warning: DicomWarning) -> None:
+def _pass_on(warning: DicomWarning) -> None:
     """Show a warning that was held back, or hand it to an outer block that holds them back."""
     held = _held.get()
     if held is not None:

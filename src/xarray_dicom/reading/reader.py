@@ -130,18 +130,17 @@ def _by_source(
     """
     if not len(plan.frames):
         return [], []
-    if len(array.sources) == 1:
-        numbers = plan.frames
-        repeated = len(numbers) > 1 and bool((numbers[1:] == numbers[:-1]).any())
-        return [(array.sources[0], np.unique(numbers) if repeated else numbers)], [(0, numbers)]
+    homes, first = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    if len(array.sources) > 1:
+        home = np.searchsorted(array.starts, plan.frames, "right") - 1
+        homes, first = np.unique(home, return_index=True)
     selections, starts = [], []
-    home = np.searchsorted(array.starts, plan.frames, "right") - 1
-    for number in np.unique(home).tolist():
-        first, last = np.searchsorted(home, (number, number + 1)).tolist()
-        targets = plan.frames[first:last] - array.starts[number]
-        repeated = (np.diff(targets) == 0).any()
+    ends = [*first[1:].tolist(), len(plan.frames)]
+    for number, start, end in zip(homes.tolist(), first.tolist(), ends, strict=True):
+        targets = plan.frames[start:end] - array.starts[number]
+        repeated = bool((targets[1:] == targets[:-1]).any())
         selections.append((array.sources[number], np.unique(targets) if repeated else targets))
-        starts.append((first, targets))
+        starts.append((start, targets))
     return selections, starts
 
 
